@@ -1,0 +1,74 @@
+# Every target sets up .venv by itself where it needs it. Works with GNU make 3.81 and newer.
+
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help check test format migrate revision lock clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+# Test processes side by side; each has a PostgreSQL of its own.
+JOBS ?= 2
+
+# The newest Python from 3.11 on that can make virtual environments.
+PYTHON ?= $(shell for name in python3.14 python3.13 python3.12 python3.11 python3; do \
+	"$$name" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
+	&& echo "$$name" && break; done)
+
+help: ## list the targets
+	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+check: $(VENV)/.ready ## format, lint, types, contracts and the tests that need no server (under a minute)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q -m "not postgres and not server and not slow"
+
+test: $(VENV)/.ready ## all tests, on a PostgreSQL that they start and stop themselves
+	$(BIN)/pytest -n $(JOBS) --dist worksteal
+
+format: $(VENV)/.ready ## format the code and repair what the linter can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+migrate: $(VENV)/.ready ## bring the database in DATABASE_URL to the newest schema
+	$(BIN)/mailmirror migrate
+
+revision: $(VENV)/.ready ## begin a new migration: make revision m="what it does"
+	@test -n "$(m)" || { echo 'say what it does: make revision m="add a column"'; exit 2; }
+	$(BIN)/alembic revision -m "$(m)"
+
+lock: ## pin the dependencies anew from pyproject.toml (needs uv)
+	@set -eu; \
+	uv=$$(command -v uv || command -v $(BIN)/uv || true); \
+	test -n "$$uv" || { echo 'make lock needs uv: pip install uv'; exit 2; }; \
+	pin() { \
+	  env -u UV_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL -u UV_DEFAULT_INDEX -u UV_FIND_LINKS \
+	  "$$uv" pip compile --no-config --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate pyproject.toml "$$@"; }; \
+	pin -o requirements.lock; \
+	pin --extra local -c requirements.lock -o requirements-local.lock; \
+	pin --extra local --extra dev -c requirements-local.lock -o requirements-dev.lock; \
+	grep -c == requirements.lock requirements-local.lock requirements-dev.lock
+
+clean: ## remove .venv and caches; data in .data stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov dist
+	find worker models tests alembic -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- set-up ----------------------------------------------------------------------------------------
+
+# uv would be faster, but it does not read pip's settings (proxy, mirror, certificates).
+$(VENV)/.installed: requirements-dev.lock
+	@test -n "$(PYTHON)" || { echo 'No Python 3.11 or newer that can make virtual environments was found.'; \
+	  echo 'Debian, Ubuntu: apt install python3 python3-venv.  macOS: brew install python'; exit 2; }
+	@echo "Setting up $(VENV) with $$("$(PYTHON)" --version)"
+	@"$(BIN)/python" -c '' 2>/dev/null || "$(PYTHON)" -m venv --clear $(VENV)
+	@$(PIP) install --require-hashes --only-binary :all: -r requirements-dev.lock
+	@touch $@
+
+# The build back-end is in the lock already: nothing is fetched here.
+$(VENV)/.ready: $(VENV)/.installed pyproject.toml
+	@$(PIP) install --no-index --no-deps --no-build-isolation --editable .
+	@touch $@

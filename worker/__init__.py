@@ -1,0 +1,1 @@
+"""The worker: everything that runs. Import direction: docs/architecture.md."""
