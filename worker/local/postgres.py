@@ -1,0 +1,193 @@
+"""A PostgreSQL of our own on loopback: throw-away for tests, or kept in a folder for `up` and `demo`.
+
+Works as an ordinary user and as root. PostgreSQL refuses to run as root, so then it runs as `nobody`, which
+must be able to reach its programs and its data: programs out of reach are copied to a temporary folder, data
+whose place is out of reach lives in one, with a symbolic link at the place that was asked for.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import BinaryIO, Self
+from urllib.parse import quote
+
+from worker.local import cluster
+from worker.local.binaries import PostgresBinaries, find_binaries
+from worker.local.errors import LocalError
+from worker.local.process import Child, server_account, spawn
+
+__all__ = ["THROW_AWAY", "PostgresBinaries", "RunningPostgres", "find_binaries", "start"]
+
+# For data nobody will miss: no waiting for the disk.
+THROW_AWAY: Mapping[str, str] = MappingProxyType(
+    {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+)
+
+_START_SECONDS = 60.0
+_PORT_ATTEMPTS = 5
+_LOG_TAIL = 2000
+
+
+class _PortTakenError(Exception):
+    """Somebody took the port between our looking and the server's start."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningPostgres:
+    """One running server; leave the `with` block, or call `stop`, to end it."""
+
+    url: str
+    pid: int
+    port: int
+    data_dir: Path
+    log: Path
+    binaries: PostgresBinaries
+    _child: Child
+
+    @property
+    def running(self) -> bool:
+        """Whether the server still runs."""
+        return self._child.running
+
+    def stop(self) -> None:
+        """Shut the server down and remove what was temporary; a second call does nothing."""
+        self._child.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.stop()
+
+
+def start(
+    binaries: PostgresBinaries | None = None,
+    data_dir: Path | None = None,
+    settings: Mapping[str, str] = MappingProxyType({}),
+    *,
+    password: bool = False,
+) -> RunningPostgres:
+    """Start a server on 127.0.0.1 and a free port, and return when it takes connections.
+
+    Without `data_dir` the data is temporary and gone after `stop`. With it the data stays, and the next start
+    goes on with it. `password` makes new data ask for a random password, which is part of the URL then;
+    without it everybody on this machine may connect. Raises LocalError when there is no PostgreSQL or it does
+    not start.
+    """
+    account = server_account()
+    for _ in range(_PORT_ATTEMPTS):
+        temporary: list[Path] = []
+        try:
+            if data_dir is None:
+                temporary.append(cluster.temporary_folder(account))
+                data = temporary[0] / "data"
+            else:
+                data = cluster.settle(data_dir, account)
+            chosen = binaries or _choose(cluster.major_of_data(data), data)
+            reachable, copied = cluster.within_reach(chosen, account)
+            if copied is not None:
+                temporary.append(copied)
+            cluster.ensure(data, reachable, account, password=password)
+            return _run(reachable, data, settings, temporary)
+        except _PortTakenError:
+            cluster.discard(temporary)
+        except BaseException:
+            cluster.discard(temporary)
+            raise
+    raise LocalError(f"no free port for PostgreSQL was found in {_PORT_ATTEMPTS} attempts")
+
+
+def _choose(major: int | None, data: Path) -> PostgresBinaries:
+    every = find_binaries()
+    if not every:
+        raise LocalError(
+            "no PostgreSQL 15 or newer on this machine: install one (Debian, Ubuntu: apt install postgresql; "
+            "macOS: brew install postgresql) or set DATABASE_URL to one that runs elsewhere"
+        )
+    fitting = [binaries for binaries in every if major in (None, binaries.major)]
+    if not fitting:
+        raise LocalError(
+            f"{data} was made by PostgreSQL {major}, which is not on this machine: "
+            f"install that version, or move the folder away to begin anew"
+        )
+    return fitting[0]
+
+
+def _run(binaries: PostgresBinaries, data: Path, settings: Mapping[str, str], temporary: list[Path]) -> RunningPostgres:
+    port = _free_port()
+    fixed = {
+        "listen_addresses": "127.0.0.1",
+        "port": str(port),
+        "unix_socket_directories": "",  # their paths have a limit of about 100 bytes; loopback has none
+        "logging_collector": "off",
+    }
+    options = [f"--{name}={value}" for name, value in {**settings, **fixed}.items()]
+    log = data / "server.log"
+    with _open_log(log) as output:
+        start_of_words = output.seek(0, os.SEEK_END)
+        child = spawn(
+            [str(binaries.bindir / "postgres"), "-D", str(data), *options],
+            output=output,
+            env=cluster.environment(),
+            account=server_account(),
+            remove=temporary,
+        )
+        ready = False
+        try:
+            ready = _wait_until_ready(child, data)
+        finally:
+            if not ready:
+                child.stop()
+        if ready:
+            return RunningPostgres(_url(data, port), child.pid, port, data, log, binaries, child)
+        # The supervisor has removed a temporary log by now, but it is still open here.
+        output.seek(start_of_words)
+        words = output.read().decode(errors="replace")
+    if "could not bind" in words:
+        raise _PortTakenError
+    raise LocalError(f"PostgreSQL {binaries.major} does not start: {_gist(words)}")
+
+
+def _open_log(log: Path) -> BinaryIO:
+    # O_NOFOLLOW: root must not be led astray by a link in a folder that another account owns.
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+    return os.fdopen(os.open(log, flags, 0o600), "r+b", buffering=0)
+
+
+def _wait_until_ready(child: Child, data: Path) -> bool:
+    """Return True when the server takes connections, False when it ended instead."""
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        # Line 1 of this file is the pid, line 8 the state: pg_ctl waits the same way.
+        try:
+            lines = (data / "postmaster.pid").read_text().splitlines()
+        except OSError:
+            lines = []
+        if lines[:1] == [str(child.pid)] and [line.strip() for line in lines[7:8]] == ["ready"]:
+            return True
+        if not child.running:
+            return False
+        time.sleep(0.01)
+    raise LocalError(f"PostgreSQL is not ready after {_START_SECONDS:.0f} seconds; its log is {data}/server.log")
+
+
+def _gist(words: str) -> str:
+    lines = [line.partition("FATAL:")[2].strip() or line.strip() for line in words.splitlines()]
+    return " / ".join(filter(None, lines))[-_LOG_TAIL:] or "it left no word"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _url(data: Path, port: int) -> str:
+    secret = cluster.password_of(data)
+    user = cluster.SUPERUSER if secret is None else f"{cluster.SUPERUSER}:{quote(secret, safe='')}"
+    return f"postgresql://{user}@127.0.0.1:{port}/postgres"

@@ -1,0 +1,124 @@
+"""Child processes that never outlive us (`Child`), and the account servers run under when we are root."""
+
+import json
+import os
+import pwd
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Self
+
+from worker.local.errors import LocalError
+
+_SUPERVISOR = Path(__file__).with_name("supervise.py")
+_SPARE_SECONDS = 10.0
+
+# Fast shutdown, immediate shutdown, and the end: signal and seconds to wait after it.
+DEFAULT_SIGNALS = ((signal.SIGINT, 15.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Names the user and group a server runs under."""
+
+    uid: int
+    gid: int
+
+    def can_reach(self, folder: Path) -> bool:
+        """Tell whether this account may pass through every parent of `folder`."""
+        for parent in folder.absolute().parents:
+            facts = parent.stat()
+            bit = 0o100 if facts.st_uid == self.uid else 0o010 if facts.st_gid == self.gid else 0o001
+            if not facts.st_mode & bit:
+                return False
+        return True
+
+
+def server_account() -> Account | None:
+    """Return the account servers run under: `nobody` when we are root, else None for our own."""
+    if os.geteuid() != 0:
+        return None
+    nobody = pwd.getpwnam("nobody")
+    return Account(nobody.pw_uid, nobody.pw_gid)
+
+
+class Child:
+    """One running command that ends when we end, also when we are killed."""
+
+    def __init__(self, supervisor: subprocess.Popen[bytes], pid: int, patience: float) -> None:
+        self.pid = pid
+        self._supervisor = supervisor
+        self._patience = patience
+        self._owner = os.getpid()
+
+    @property
+    def running(self) -> bool:
+        """Whether the command still runs."""
+        return self._supervisor.poll() is None
+
+    def stop(self) -> None:
+        """Tell the command to stop, wait until it and its temporary folders are gone. Twice is fine."""
+        if os.getpid() != self._owner:
+            return  # a fork of the starter holds this object too, and must not end what it does not own
+        if self._supervisor.stdin is not None:
+            self._supervisor.stdin.close()
+        try:
+            self._supervisor.wait(self._patience + _SPARE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._supervisor.terminate()
+            raise LocalError(f"process {self.pid} does not stop; end it by hand") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.stop()
+
+
+def spawn(
+    command: Sequence[str],
+    *,
+    output: BinaryIO,
+    env: Mapping[str, str],
+    cwd: Path = Path("/"),
+    account: Account | None = None,
+    signals: Sequence[tuple[int, float]] = DEFAULT_SIGNALS,
+    remove: Sequence[Path] = (),
+) -> Child:
+    """Start `command` under a supervisor, its output going to the open file `output`.
+
+    `signals` are sent one after the other at the end, each with its seconds of patience; the folders in
+    `remove` are deleted after that. Raises LocalError when the command cannot be executed.
+    """
+    order: dict[str, object] = {
+        "command": list(command),
+        "cwd": str(cwd),
+        "env": dict(env),
+        "signals": [[int(number), patience] for number, patience in signals],
+        "remove": [str(folder) for folder in remove],
+    }
+    if account is not None:
+        order |= {"uid": account.uid, "gid": account.gid}
+    supervisor = subprocess.Popen(
+        [sys.executable, "-I", "-S", str(_SUPERVISOR)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=output,
+        cwd="/",
+        start_new_session=True,
+    )
+    if supervisor.stdin is None or supervisor.stdout is None:  # pragma: no cover - PIPE was asked for
+        raise LocalError("the supervisor has no pipes")
+    # By pipe, not by argument: an environment may hold a password, and arguments are public.
+    supervisor.stdin.write(json.dumps(order).encode() + b"\n")
+    supervisor.stdin.flush()
+    with supervisor.stdout:
+        answer = supervisor.stdout.readline().decode(errors="replace").strip()
+    if not answer.isdigit():
+        supervisor.stdin.close()
+        supervisor.wait(_SPARE_SECONDS)
+        raise LocalError(f"{command[0]} cannot be started: {answer.removeprefix('! ') or 'no reason given'}")
+    return Child(supervisor, int(answer), sum(patience for _, patience in signals))
