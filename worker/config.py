@@ -1,0 +1,134 @@
+"""Settings: read from the environment once, and passed down."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Struct
+
+from worker.errors import UsageError
+
+HOSTED_URL = "https://api.kloudless.com/v1"
+SECRETS = frozenset({"database_url", "redis_url", "kloudless_api_key", "keyring"})
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Everything that can be set; the name in the environment is `MAILMIRROR_` and the field in capitals.
+
+    `database_url` and `redis_url` are read from `DATABASE_URL` and `REDIS_URL`.
+    """
+
+    database_url: str | None = None
+    redis_url: str | None = None
+    data: Path = Path(".data")
+    """Folder for what the embedded servers keep and for the key file."""
+    kloudless_url: str = HOSTED_URL
+    """Root of the API with its version; the hosted service is very probably gone (kloudless-api.md 1)."""
+    kloudless_api_key: str | None = None
+    """App-wide key, used for accounts that have no token of their own."""
+    keyring: str | None = None
+    """`name:base64key[,name:base64key…]` or the path of a file that holds it; the first key writes."""
+    bodies: Literal["full", "text", "none"] = "full"
+    """Which bodies are kept: both, the plain text only, or neither."""
+    max_body: int = 16 * 1024 * 1024
+    """Bytes of `body` and of `text_body` kept of one message."""
+    keep_raw: bool = False
+    """Also keep the upstream service's own object in `mail.messages.raw`."""
+    page_size: int = 100
+    """Messages asked for per page, 1 to 1000; a service may give fewer."""
+    parallel_windows: int = 4
+    """Windows of one account walked at the same time."""
+    parallel_fetches: int = 4
+    """Messages of one account asked for at the same time."""
+    max_response: int = 256 * 1024 * 1024
+    """Decoded bytes of one answer before it is given up."""
+    request_timeout: float = 45.0
+    """Seconds from the start of a request to the end of its answer."""
+    window_messages: int = 2000
+    """Messages aimed at in one window of the ledger."""
+    slice_seconds: float = 30.0
+    """Seconds of work on one account before others get their turn."""
+
+    def __repr__(self) -> str:
+        return f"Settings({self.shown()})"
+
+    def shown(self) -> dict[str, str]:
+        """The settings as text with secrets masked, for people."""
+        return {name: _shown(name, getattr(self, name)) for name in self.__struct_fields__}
+
+    def require_database(self) -> str:
+        """The database URL in SQLAlchemy's form, or a UsageError that says how to give one."""
+        if not self.database_url:
+            message = "DATABASE_URL is not set. Set it to your Postgres, as in postgresql://user@host/name."
+            raise UsageError(message)
+        return sqlalchemy_url(self.database_url)
+
+
+def from_environment(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings; raises UsageError naming the variable that is wrong."""
+    hints = get_type_hints(Settings)
+    values: dict[str, object] = {}
+    for name in Settings.__struct_fields__:
+        variable = variable_of(name)
+        text = environ.get(variable, "")
+        if not text:
+            continue
+        try:
+            values[name] = Path(text) if hints[name] is Path else msgspec.convert(text, hints[name], strict=False)
+        except msgspec.ValidationError as error:
+            message = f"{variable} must be {_wanted(hints[name])}, not {text[:40]!r}."
+            raise UsageError(message) from error
+    _check(values)
+    return Settings(**values)  # type: ignore[arg-type]  # each value was converted to its field's type above
+
+
+def _wanted(kind: object) -> str:
+    """What a setting of this type may be, in words."""
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(get_args(kind))}"
+    words: dict[object, str] = {int: "a whole number", float: "a number", bool: "true or false"}
+    return words.get(kind, "text")
+
+
+def variable_of(name: str) -> str:
+    """The environment variable of a setting."""
+    return name.upper() if name in {"database_url", "redis_url"} else f"MAILMIRROR_{name.upper()}"
+
+
+def sqlalchemy_url(url: str) -> str:
+    """Name the psycopg driver in a Postgres URL; raises UsageError for another database."""
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in {"postgres", "postgresql", "postgresql+psycopg"}:
+        message = "DATABASE_URL must begin with postgresql://, as in postgresql://user@host/name."
+        raise UsageError(message)
+    return f"postgresql+psycopg://{rest}"
+
+
+LIMITS = {
+    "page_size": (1, 1000),
+    "parallel_windows": (1, 64),
+    "parallel_fetches": (1, 64),
+    "max_body": (0, 1 << 29),
+    "max_response": (1 << 16, 1 << 31),
+    "request_timeout": (1, 80),
+    "window_messages": (1, 5000),
+    "slice_seconds": (1, 80),
+}
+
+
+def _check(values: Mapping[str, object]) -> None:
+    for name, (low, high) in LIMITS.items():
+        value = values.get(name)
+        if isinstance(value, int | float) and not low <= value <= high:
+            message = f"{variable_of(name)} must be between {low} and {high}, not {value}."
+            raise UsageError(message)
+
+
+def _shown(name: str, value: object) -> str:
+    if value is None:
+        return ""
+    if name in SECRETS:
+        return "***"
+    return str(value).lower() if isinstance(value, bool) else str(value)
