@@ -1,0 +1,225 @@
+"""The lease on an account: who works on it, under which fence, and how a run ends.
+
+A lease is taken with a new `lease_epoch`. Every transaction of the run begins with an UPDATE of the account's row
+`WHERE lease_epoch = mine`: a worker that was overtaken changes no row, and stops.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Literal
+
+import sqlalchemy as sa
+from msgspec import Struct
+from sqlalchemy.engine import Connection, Engine
+
+from models import Account
+from worker.errors import LeaseHeldError, UsageError
+from worker.records import Outcome, Status
+from worker.store.accounts import COLUMNS, AccountRow, account_of, unknown
+from worker.store.engine import NOW, retry_transaction
+
+LEASE_SECONDS = 90
+
+
+class Lease(Struct, frozen=True, kw_only=True):
+    """The right to write one account's rows."""
+
+    account: AccountRow
+    """The account as it was when the lease was taken."""
+    account_id: int
+    epoch: int
+    owner: str
+    taken_at: datetime
+    """The store's time, not this machine's."""
+    seconds: int
+    """How long it lasts from each renewal."""
+
+
+class Ending(Struct, frozen=True, kw_only=True):
+    """How a run leaves its account."""
+
+    clean: bool
+    """Whether the run ended as it should: clears the count of failures."""
+    due_in: float
+    """Seconds until the account is polled again."""
+    backfill_in: float | None = None
+    """Seconds until its history is worked on again; None when nothing is left to do."""
+    polled: bool = False
+    """Whether changes were read to their end."""
+    status: Status | None = None
+    """A new status; None leaves it as it is."""
+    reason: str | None = None
+    """Why the new status is not active."""
+
+
+class Run(Struct, frozen=True, kw_only=True):
+    """What a run did, for `sync.runs`."""
+
+    outcome: Literal["done", "partial", "failed"]
+    changes: Outcome = Outcome()
+    requests: int = 0
+    windows_walked: int = 0
+    error_kind: str | None = None
+    error: str | None = None
+
+    @property
+    def notable(self) -> bool:
+        """Whether it changed, failed or walked something; other runs leave no row."""
+        changed = (self.changes.added, self.changes.updated, self.changes.tombstoned, self.changes.revived)
+        return self.outcome == "failed" or self.windows_walked > 0 or any(changed)
+
+
+HOLDER = sa.text(
+    "SELECT status, lease_owner, extract(epoch FROM lease_until - clock.now)::float8 AS seconds"
+    " FROM sync.accounts, (SELECT sync.now() AS now) AS clock WHERE id = :id"
+)
+
+RELEASE = sa.text(
+    """
+    UPDATE sync.accounts
+    SET lease_owner = NULL, lease_until = NULL, queued_until = NULL,
+        failures = CASE WHEN :clean THEN 0 ELSE failures END,
+        next_due_at = sync.now() + make_interval(secs => :due_in),
+        backfill_due_at = sync.now() + make_interval(secs => CAST(:backfill_in AS float8)),
+        polled_at = CASE WHEN :polled THEN sync.now() ELSE polled_at END,
+        status = COALESCE(:status, status),
+        status_reason = CASE WHEN CAST(:status AS text) IS NULL THEN status_reason ELSE :reason END,
+        changed_in = CASE
+            WHEN CAST(:status AS text) IS NULL OR (status, status_reason) IS NOT DISTINCT FROM (:status, :reason)
+            THEN changed_in ELSE pg_current_xact_id() END
+    WHERE id = :id AND lease_epoch = :epoch
+    """
+)
+
+RECORD = sa.text(
+    """
+    INSERT INTO sync.runs (account_id, epoch, began_at, ended_at, outcome, error_kind, error, requests, added,
+        updated, unchanged, tombstoned, revived, windows_walked)
+    SELECT id, :epoch, :began_at, sync.now(), :outcome, :error_kind, :error, :requests, :added,
+        :updated, :unchanged, :tombstoned, :revived, :windows_walked
+    FROM sync.accounts WHERE id = :id
+    """
+)
+
+
+def take_lease(
+    engine: Engine,
+    account_id: int,
+    owner: str,
+    seconds: int = LEASE_SECONDS,
+    *,
+    dead: Callable[[str], bool] = lambda _: False,
+) -> Lease:
+    """Take the account for `seconds`; counts as a failure until it is released cleanly.
+
+    `dead` tells of an owner that it runs no more: its lease is taken over at once. Raises LeaseHeldError while
+    another worker has it, UsageError for an unknown or paused account.
+    """
+    try:
+        return _take(engine, account_id, owner, seconds, abandoned_by=None)
+    except LeaseHeldError as held:
+        if not dead(held.owner):
+            raise
+        return _take(engine, account_id, owner, seconds, abandoned_by=held.owner)
+
+
+def _take(engine: Engine, account_id: int, owner: str, seconds: int, *, abandoned_by: str | None) -> Lease:
+    statement = (
+        sa.update(Account)
+        .where(
+            Account.id == account_id,
+            Account.status != "paused",
+            sa.or_(
+                Account.lease_until.is_(None),
+                Account.lease_until <= NOW,
+                Account.lease_owner == abandoned_by if abandoned_by else sa.false(),
+            ),
+        )
+        .values(
+            lease_epoch=Account.lease_epoch + 1,
+            lease_owner=owner,
+            lease_until=NOW + timedelta(seconds=seconds),
+            failures=Account.failures + 1,
+        )
+        .returning(*COLUMNS, NOW.label("taken_at"))
+    )
+
+    def work(connection: Connection) -> Lease:
+        row = connection.execute(statement).mappings().one_or_none()
+        if row is None:
+            raise _refused(connection, account_id)
+        account = account_of(row)
+        return Lease(
+            account=account,
+            account_id=account.id,
+            epoch=account.lease_epoch,
+            owner=owner,
+            taken_at=row["taken_at"],
+            seconds=seconds,
+        )
+
+    return retry_transaction(engine, work)
+
+
+def release(engine: Engine, lease: Lease, ending: Ending, run: Run | None = None) -> bool:
+    """Give the account back and note the run, in one transaction; False when the lease had been overtaken."""
+
+    def work(connection: Connection) -> bool:
+        ended = connection.execute(
+            RELEASE,
+            {
+                "id": lease.account_id,
+                "epoch": lease.epoch,
+                "clean": ending.clean,
+                "due_in": ending.due_in,
+                "backfill_in": ending.backfill_in,
+                "polled": ending.polled,
+                "status": ending.status,
+                "reason": ending.reason,
+            },
+        )
+        if run is not None:
+            _record(connection, lease, run)
+        return ended.rowcount == 1
+
+    return retry_transaction(engine, work)
+
+
+def record_run(engine: Engine, lease: Lease, run: Run) -> None:
+    """Note what a run did; one without change, failure or walk leaves no row."""
+    retry_transaction(engine, lambda connection: _record(connection, lease, run))
+
+
+def _record(connection: Connection, lease: Lease, run: Run) -> None:
+    if not run.notable:
+        return
+    connection.execute(
+        RECORD,
+        {
+            "id": lease.account_id,
+            "epoch": lease.epoch,
+            "began_at": lease.taken_at,
+            "outcome": run.outcome,
+            "error_kind": run.error_kind,
+            "error": run.error,
+            "requests": run.requests,
+            "windows_walked": run.windows_walked,
+            "added": run.changes.added,
+            "updated": run.changes.updated,
+            "unchanged": run.changes.unchanged,
+            "tombstoned": run.changes.tombstoned,
+            "revived": run.changes.revived,
+        },
+    )
+
+
+def _refused(connection: Connection, account_id: int) -> UsageError | LeaseHeldError:
+    row = connection.execute(HOLDER, {"id": account_id}).one_or_none()
+    if row is None:
+        return unknown(account_id)
+    if row.status == "paused":
+        return UsageError(f"Account {account_id} is paused. Start it again: mailmirror accounts resume {account_id}")
+    owner = row.lease_owner or "another worker"
+    seconds = max(0.0, row.seconds or 0.0)
+    message = f"Account {account_id} is being worked on by {owner}. Try again in {seconds:.0f} seconds."
+    return LeaseHeldError(message, owner=owner, seconds=seconds)

@@ -1,0 +1,234 @@
+"""The statements of the write path, each with a name and a purpose; `%b` marks binary parameters."""
+
+FENCE = """
+update sync.accounts
+set lease_until = sync.now() + make_interval(secs => %(seconds)s),
+    polled_at = case when %(polled)s then sync.now() else polled_at end
+where id = %(account_id)s and lease_epoch = %(epoch)s
+"""
+"""First statement of every transaction: the fence and the lock; 0 rows means the lease was overtaken."""
+
+PROBE = """
+select message_id, digest, deleted_at is not null
+from mail.messages
+where account_id = %b and message_id = any(%b::text[])
+"""
+
+KNOWN_PEOPLE = """
+select address, name, name_at, name_on from mail.people where account_id = %b and address = any(%b::text[])
+"""
+
+UPSERT_PEOPLE = """
+insert into mail.people as p (account_id, address, name, name_at, name_on)
+select %b, u.* from unnest(%b::text[], %b::text[], %b::timestamptz[], %b::text[]) as u (address, name, name_at, name_on)
+on conflict (account_id, address) do update
+set name = excluded.name, name_at = excluded.name_at, name_on = excluded.name_on,
+    changed_in = pg_current_xact_id()
+where excluded.name_on is not null
+  and (coalesce(excluded.name_at, '-infinity'), excluded.name_on collate "C")
+      >= (coalesce(p.name_at, '-infinity'), coalesce(p.name_on, '') collate "C")
+  and (excluded.name, excluded.name_at, excluded.name_on) is distinct from (p.name, p.name_at, p.name_on)
+"""
+"""A name is written only when the message it stands on is at least as new as the one known."""
+
+KNOWN_NAMES = """
+select {key}, name, gone_at is not null from mail.{table} where account_id = %b and {key} = any(%b::text[])
+"""
+
+GONE_FOLDERS = """
+update mail.folders set gone_at = sync.now(), changed_in = pg_current_xact_id()
+where account_id = %b and folder_id = any(%b::text[]) and gone_at is null
+"""
+
+UNNAMED_FOLDERS = """
+select folder_id from mail.folders where account_id = %b and name is null and gone_at is null order by folder_id
+"""
+
+UPSERT_NAMES = """
+insert into mail.{table} as t (account_id, {key}, name)
+select %b, u.* from unnest(%b::text[], %b::text[]) as u ({key}, name)
+on conflict (account_id, {key}) do update
+set name = coalesce(excluded.name, t.name), gone_at = null, changed_in = pg_current_xact_id()
+"""
+"""For labels and folders that are new, renamed, or seen again after they were gone."""
+
+DROP_LABELS = """
+delete from mail.message_labels l
+using unnest(%b::text[]) as m (message_id)
+where l.account_id = %b and l.message_id = m.message_id
+  and not exists (
+      select from unnest(%b::text[], %b::text[]) as k (message_id, label_id)
+      where k.message_id = l.message_id and k.label_id = l.label_id
+  )
+"""
+
+ADD_LABELS = """
+insert into mail.message_labels (account_id, message_id, label_id)
+select %b, u.* from unnest(%b::text[], %b::text[]) as u (message_id, label_id)
+on conflict do nothing
+"""
+
+UPDATE_LIGHT = """
+update mail.messages m
+set thread_id = u.thread_id, folder_id = u.folder_id, digest = u.digest,
+    changed_at = sync.now(), changed_in = pg_current_xact_id()
+from unnest(%b::text[], %b::text[], %b::text[], %b::bytea[]) as u (message_id, thread_id, folder_id, digest)
+where m.account_id = %b and m.message_id = u.message_id
+"""
+"""Bodies are neither sent nor written again."""
+
+UPDATE_CONTENT = """
+update mail.messages m
+set {assignments}, deleted_at = null, found_gone = null,
+    changed_at = sync.now(), changed_in = pg_current_xact_id()
+from unnest({arrays}) as u ({columns})
+where m.account_id = %b and m.message_id = u.message_id
+"""
+
+DROP_PEOPLE = "delete from mail.message_people where account_id = %b and message_id = any(%b::text[])"
+DROP_ATTACHMENTS = "delete from mail.attachments where account_id = %b and message_id = any(%b::text[])"
+
+TOMBSTONE = """
+update mail.messages m
+set deleted_at = sync.now(), found_gone = u.found_gone,
+    changed_at = sync.now(), changed_in = pg_current_xact_id()
+from unnest(%b::text[], %b::text[]) as u (message_id, found_gone)
+where m.account_id = %b and m.message_id = u.message_id and m.deleted_at is null
+returning m.created
+"""
+
+TOMBSTONE_UNSEEN = """
+insert into mail.messages (account_id, message_id, deleted_at, found_gone)
+select %b, u.message_id, sync.now(), u.found_gone
+from unnest(%b::text[], %b::text[]) as u (message_id, found_gone)
+on conflict do nothing
+"""
+"""A deletion of a message never seen still leaves its mark: it keeps a late list page from bringing it in."""
+
+DISTURB = """
+update sync.windows w
+set disturbed = true
+where w.account_id = %(account_id)s
+  and ((w.state = 'open' and w.pages > 0) or w.after = any(%(walking)s::timestamptz[]))
+  and (%(unseen)s or exists (
+      select from unnest(%(created)s::timestamptz[]) as c
+      where c is null or (c >= w.after and (w.before is null or c < w.before))
+  ))
+returning w.after
+"""
+"""Where a message was deleted under a walk, the listing may have skipped another."""
+
+RECORD_PROBLEMS = """
+insert into sync.problems as p (account_id, kind, subject, cause, bytes, not_before)
+select %b, u.kind, u.subject, u.cause, u.bytes, sync.now() + make_interval(secs => u.retry_in)
+from unnest(%b::text[], %b::text[], %b::text[], %b::bytea[], %b::float8[])
+     as u (kind, subject, cause, bytes, retry_in)
+on conflict (account_id, kind, subject) do update
+set cause = excluded.cause,
+    bytes = coalesce(excluded.bytes, p.bytes),
+    attempts = case when p.state = 'open' then p.attempts + 1 else 1 end,
+    first_seen_at = case when p.state = 'open' then p.first_seen_at else excluded.first_seen_at end,
+    last_seen_at = excluded.last_seen_at,
+    not_before = case
+        when p.state = 'open' then
+            sync.now() + least((excluded.not_before - sync.now()) * power(2, least(p.attempts, 12)), interval '6 hours')
+        else excluded.not_before
+    end,
+    state = 'open',
+    closed_at = null
+"""
+"""Seen again, a problem waits twice as long each time, up to six hours."""
+
+CLOSE_SOLVED = """
+update sync.problems p
+set state = 'closed', closed_at = sync.now(), not_before = null
+from unnest(%b::text[], %b::text[]) as u (kind, subject)
+where p.account_id = %b and p.kind = u.kind and p.subject = u.subject and p.state = 'open'
+"""
+
+CLOSE_BY_MESSAGE = """
+update sync.problems
+set state = 'closed', closed_at = sync.now(), not_before = null
+where account_id = %b and state = 'open' and kind in ('pending', 'message', 'held_delete')
+  and subject = any(%b::text[])
+"""
+
+OPEN_PROBLEMS = "select exists (select from sync.problems where account_id = %b and state = 'open')"
+
+MOVE_CURSOR = """
+insert into sync.cursors as c (account_id, stream, cursor, supported)
+values (%b, 'activity', %b, %b)
+on conflict (account_id, stream) do update
+set cursor = excluded.cursor, supported = excluded.supported, moved_at = sync.now()
+"""
+
+DROP_WINDOWS = "delete from sync.windows where account_id = %(account_id)s and after = any(%(after)s::timestamptz[])"
+
+PUT_WINDOW = """
+insert into sync.windows as w ({columns})
+values ({values})
+on conflict (account_id, after) do update
+set {assignments},
+    disturbed = excluded.state = 'open' and (excluded.disturbed or (w.disturbed and excluded.pages > 0)),
+    next_walk_at = case
+        when excluded.state <> 'open' and w.disturbed then sync.now() else excluded.next_walk_at
+    end
+"""
+"""A window that was disturbed while its walk's last page was under way is due again at once."""
+
+WALK_ALL = "update sync.windows set next_walk_at = sync.now() where account_id = %b and state <> 'open'"
+
+POSITION = """
+select c.cursor, c.supported,
+       extract(epoch from sync.now()
+           - case when c.supported then coalesce(a.polled_at, c.moved_at) else c.moved_at end)::float8
+from sync.cursors c join sync.accounts a on a.id = c.account_id
+where c.account_id = %b and c.stream = 'activity'
+"""
+
+WALK_DUE = """
+select exists (
+    select from sync.windows where account_id = %(account_id)s and state = 'open'
+) or exists (
+    select from sync.windows where account_id = %(account_id)s and next_walk_at <= sync.now()
+)
+"""
+
+PENDING = """
+select kind, subject, attempts, extract(epoch from sync.now() - first_seen_at)::float8
+from sync.problems
+where account_id = %b and state = 'open' and not_before <= sync.now() and kind in ('pending', 'message')
+order by not_before
+limit %b
+"""
+
+LIVE_IDS = """
+select message_id from mail.messages
+where account_id = %(account_id)s and deleted_at is null
+  and ((created >= %(after)s and created < %(before)s) or (created is null and %(oldest)s))
+"""
+
+CUTS = """
+select date_trunc('second', created)
+from (
+    select created, row_number() over (order by created desc) as place
+    from mail.messages
+    where account_id = %(account_id)s and deleted_at is null and created > %(after)s and created < %(before)s
+) as ordered
+where place %% %(size)s = 0
+order by 1 desc
+"""
+
+DELETIONS = """
+select (select count(*) from mail.messages
+        where account_id = %(account_id)s and deleted_at > sync.now() - interval '24 hours'
+          and found_gone = %(found_by)s)
+     + (select count(*) from sync.problems
+        where account_id = %(account_id)s and kind = 'held_delete' and state = 'open')
+"""
+
+LIVE_COUNT = """
+select count(*) from (
+    select from mail.messages where account_id = %b and deleted_at is null limit %b
+) as counted
+"""
