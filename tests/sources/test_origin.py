@@ -1,0 +1,204 @@
+"""The credential goes to the configured origin and nowhere else (faults.md B2, U13)."""
+
+import logging
+import traceback
+from typing import Any
+
+import httpx
+import pytest
+
+from worker.errors import MailmirrorError, UnreadableError
+from worker.records import PageToken
+from worker.sources import open_source
+from worker.sources._credential import Credential
+from worker.sources._http import _OriginAuth
+from worker.sources._timestamps import EARLIEST, LATEST
+
+SAMPLE = {"id": "m", "type": "message"}
+
+
+def listing(upstream: Any, **more: Any) -> Any:
+    return upstream.reply({"objects": [], "next_page": None, "type": "object_list", **more})
+
+
+@pytest.fixture
+def source(upstream: Any, token: str) -> Any:
+    opened = open_source("kloudless", upstream.settings(), upstream_id="1", token=token)
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://127.0.0.1:{other}/v1/accounts/1/email/messages/m/",
+        "//127.0.0.1:{other}/v1/accounts/1/email/messages/m/",
+        "http://localhost:{own}/v1/accounts/1/email/messages/m/",
+        "http://127.0.0.1.:{own}/v1/accounts/1/email/messages/m/",
+        "http://user@127.0.0.1:{own}/v1/accounts/1/email/messages/m/",
+        "https://127.0.0.1:{own}/v1/accounts/1/email/messages/m/",
+        "http://127.0.0.1:{own}@127.0.0.1:{other}/v1/accounts/1/email/messages/m/",
+        "/v1/accounts/2/email/messages/m/",
+        "/v1/accounts/1/email/messages/m/?labels=x",
+        "/elsewhere",
+        "http://[broken",
+        "",
+        "\\\\127.0.0.1:{other}/",
+    ],
+)
+def test_a_redirect_to_anything_but_the_slash_is_not_followed(
+    upstream: Any, other_upstream: Any, source: Any, status: int, location: str
+) -> None:
+    other_upstream.answers = [other_upstream.reply(SAMPLE)]
+    place = location.format(own=upstream.port, other=other_upstream.port)
+    upstream.answers = [upstream.reply(b"", status, Location=place), upstream.reply(SAMPLE)]
+    with pytest.raises(UnreadableError):
+        source.message("m")
+    assert len(upstream.asked) == 1
+    assert other_upstream.asked == []
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+@pytest.mark.parametrize("origin", ["", "http://127.0.0.1:{own}"])
+def test_a_redirect_that_only_adds_the_slash_is_followed(
+    upstream: Any, source: Any, token: str, status: int, origin: str
+) -> None:
+    place = origin.format(own=upstream.port) + "/v1/accounts/1/email/messages/m/"
+    upstream.answers = [upstream.reply(b"", status, Location=place), upstream.reply(SAMPLE)]
+    assert source.message("m").id == "m"
+    assert [asked.target for asked in upstream.asked] == [
+        "/v1/accounts/1/email/messages/m",
+        place[-len("/v1/accounts/1/email/messages/m/") :],
+    ]
+    assert {asked.headers["authorization"] for asked in upstream.asked} == {f"Bearer {token}"}
+    assert source.requests == 2
+
+
+def test_the_query_goes_along_when_the_slash_is_taken_away(upstream: Any, source: Any) -> None:
+    upstream.answers = [
+        upstream.reply(b"", 301, Location="/v1/accounts/1/email/messages"),
+        listing(upstream),
+    ]
+    source.window(EARLIEST, LATEST, PageToken("p/1"), 10)
+    first, second = (asked.target for asked in upstream.asked)
+    assert second == first.replace("messages/?", "messages?")
+    assert "page=p%2F1" in second
+
+
+def test_a_loop_of_slashes_ends(upstream: Any, source: Any) -> None:
+    with_slash = "/v1/accounts/1/email/messages/m/"
+    upstream.answers = [
+        upstream.reply(b"", 302, Location=with_slash),
+        upstream.reply(b"", 302, Location=with_slash[:-1]),
+        upstream.reply(b"", 302, Location=with_slash),
+    ]
+    with pytest.raises(UnreadableError):
+        source.message("m")
+    assert len(upstream.asked) == 3
+
+
+def test_no_post_is_ever_redirected(upstream: Any, source: Any) -> None:
+    empty = upstream.reply({"objects": [], "type": "object_list"})
+    upstream.answers = [empty, upstream.reply(b"", 307, Location="/v1/accounts/1/subscriptions"), empty]
+    with pytest.raises(UnreadableError):
+        source.start_activity()
+    assert [asked.method for asked in upstream.asked] == ["GET", "POST"]
+
+
+@pytest.mark.parametrize(
+    "message_id", ["../../me", "a/b", "a?x=1", "a#b", "a b", "a%2Fb", "é", "a;b", "@evil", "//evil", "..%2f", "a\\b"]
+)
+def test_an_id_is_one_segment_of_the_path_whatever_it_holds(upstream: Any, source: Any, message_id: str) -> None:
+    from urllib.parse import unquote
+
+    upstream.answers = [upstream.reply({"id": message_id})]
+    assert source.message(message_id).id == message_id
+    target = upstream.asked[0].target
+    head, _, last = target.rpartition("/")
+    assert head == "/v1/accounts/1/email/messages"
+    assert unquote(last) == message_id
+
+
+@pytest.mark.parametrize("message_id", [".", ".."])
+def test_an_id_that_would_climb_the_path_is_not_asked_for(upstream: Any, source: Any, message_id: str) -> None:
+    with pytest.raises(UnreadableError):
+        source.message(message_id)
+    assert upstream.asked == []
+
+
+@pytest.mark.parametrize("token_sent", ["http://evil/x", "//evil", "HTTPS://x", "a://b"])
+def test_a_next_page_that_looks_like_an_address_is_refused(upstream: Any, source: Any, token_sent: str) -> None:
+    upstream.answers = [listing(upstream, next_page=token_sent)]
+    with pytest.raises(UnreadableError):
+        source.window(EARLIEST, LATEST, None, 10)
+
+
+def test_an_href_is_kept_as_text_and_never_asked_for(upstream: Any, other_upstream: Any, source: Any) -> None:
+    href = f"http://127.0.0.1:{other_upstream.port}/v1/accounts/1/storage/files/f"
+    other_upstream.answers = [other_upstream.reply({})]
+    upstream.answers = [upstream.reply({"id": "m", "rfc822": {"id": "f", "href": href}})]
+    assert source.message("m").rfc822.href == href
+    assert other_upstream.asked == []
+
+
+@pytest.mark.parametrize(
+    ("url", "carries"),
+    [
+        ("https://api.example.com/x", True),
+        ("https://API.example.com:443/x", True),
+        ("https://api.example.com./x", False),
+        ("https://api.example.com:444/x", False),
+        ("http://api.example.com/x", False),
+        ("https://api.example.com@evil.example/x", False),
+        ("https://evil.example/api.example.com", False),
+        ("https://sub.api.example.com/x", False),
+    ],
+)
+def test_the_credential_is_attached_for_its_origin_alone(url: str, carries: bool) -> None:
+    auth = _OriginAuth(httpx.URL("https://api.example.com/v1"), "Bearer canary")
+    request = next(auth.auth_flow(httpx.Request("GET", url)))
+    assert ("authorization" in request.headers) is carries
+
+
+def test_an_app_key_goes_as_apikey(upstream: Any) -> None:
+    upstream.answers = [upstream.reply(SAMPLE)]
+    opened = open_source("kloudless", upstream.settings(kloudless_api_key="k1"), upstream_id="1", token=None)
+    opened.message("m")
+    opened.close()
+    assert upstream.asked[0].headers["authorization"] == "APIKey k1"
+
+
+def test_a_proxy_in_the_environment_is_not_used(upstream: Any, source: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    upstream.answers = [upstream.reply(SAMPLE)]
+    opened = open_source("kloudless", upstream.settings(), upstream_id="1", token="t")
+    assert opened.message("m").id == "m"
+    opened.close()
+
+
+def test_the_token_shows_in_no_error_repr_or_log(
+    upstream: Any, source: Any, token: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    echo = f"<html>you sent Bearer {token}</html>".encode()
+    answers = [upstream.reply(echo, status, "text/html") for status in (200, 301, 401, 404, 500)]
+    answers += [upstream.refusal(status, f"bad {token}") for status in (400, 401, 403, 404, 429)]
+    answers += [upstream.reply({"objects": token}), upstream.reply(b"{" + token.encode())]
+    answers += [lambda connection: connection.sendall(f"HTTP/1.1 200 OK\r\n{token}\r\n\r\n".encode())]
+    upstream.answers = [*answers, upstream.reply({})]
+    with caplog.at_level(logging.DEBUG):
+        page = PageToken("page:canary"[::-1])  # backwards: a traceback shows this line
+        for _ in answers:
+            with pytest.raises(MailmirrorError) as raised:
+                source.window(EARLIEST, LATEST, page, 10)
+            error = raised.value
+            shown = "".join(traceback.format_exception(error)) + repr(error) + repr(vars(error))
+            assert token not in shown
+            assert page not in shown
+            if isinstance(error, UnreadableError):
+                assert len(error.excerpt) <= 200
+    assert token not in caplog.text
+    assert page not in caplog.text
+    assert token not in repr(Credential("Bearer", token))
+    assert token not in repr(vars(source))
