@@ -1,0 +1,53 @@
+"""What a run's error means for its account: one table, from error class to status and next attempt."""
+
+from msgspec import Struct
+
+from worker.errors import (
+    AccountGoneError,
+    CredentialRefusedError,
+    ForbiddenError,
+    LeaseError,
+    MailmirrorError,
+    RetryLaterError,
+    StartOverError,
+    ThrottledError,
+    UnreadableError,
+)
+from worker.records import Status
+
+BACK_OFF = 30.0
+LONGEST = 3600.0
+
+
+class Consequence(Struct, frozen=True):
+    """How an account goes on after an error."""
+
+    status: Status | None
+    """New status; None leaves it."""
+    waits: bool
+    """Whether it is tried again by itself after a growing pause."""
+
+
+TABLE: tuple[tuple[type[MailmirrorError], Consequence], ...] = (
+    (CredentialRefusedError, Consequence("auth_required", waits=False)),
+    (ForbiddenError, Consequence("auth_required", waits=False)),
+    (AccountGoneError, Consequence("gone", waits=False)),
+    (LeaseError, Consequence(None, waits=False)),
+    (RetryLaterError, Consequence("backing_off", waits=True)),
+    (UnreadableError, Consequence("backing_off", waits=True)),
+    (StartOverError, Consequence("backing_off", waits=True)),
+    (MailmirrorError, Consequence("backing_off", waits=True)),
+)
+"""First match counts."""
+
+
+def consequence(error: MailmirrorError) -> Consequence:
+    """Look the error up."""
+    return next(found for kind, found in TABLE if isinstance(error, kind))
+
+
+def pause(error: MailmirrorError, failures: int) -> float:
+    """Seconds until the next attempt: what the upstream asks for, else growing with the failures in a row."""
+    if isinstance(error, ThrottledError) and error.retry_after is not None:
+        return error.retry_after
+    return float(min(LONGEST, BACK_OFF * 2 ** max(0, failures - 1)))

@@ -1,0 +1,115 @@
+"""Looking at single messages: GETs in parallel, and what their answers mean."""
+
+import threading
+from collections.abc import Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from msgspec import Struct
+
+from worker.errors import NotFoundError, UnreadableError, UpstreamFailedError
+from worker.ports import Clock, LeasedStore, Source
+from worker.records import Fetched, FoundBy, Gone, Message, Problem, Profile
+from worker.sync.observations import Observations
+
+RETRY_UNREADABLE = 3600.0
+RETRY_FAILED = 60.0
+RETRY_FRESH = 30.0
+OUTAGE_SHARE = 0.5
+
+
+class Look(Struct, frozen=True):
+    """What GETs of several messages found."""
+
+    fetched: tuple[Fetched, ...] = ()
+    absent: tuple[tuple[str, int], ...] = ()
+    """Ids the API itself calls not found, each with its request's number."""
+    problems: tuple[Problem, ...] = ()
+    """Ids that could not be read this time."""
+
+
+class Looker:
+    """Asks the source for single messages; holds the pool and the proof that the account exists."""
+
+    def __init__(
+        self, source: Source, store: LeasedStore, clock: Clock, pool: ThreadPoolExecutor, seen: Observations
+    ) -> None:
+        self._source = source
+        self._store = store
+        self._clock = clock
+        self._pool = pool
+        self._seen = seen
+        self._lock = threading.Lock()
+        self._profile: tuple[Profile, float] | None = None
+
+    def account(self) -> tuple[Profile, float]:
+        """Ask once per run whether the account still exists, and when by our clock; without it no 404 means gone.
+
+        Raises as `Source.profile`.
+        """
+        with self._lock:
+            if self._profile is None:
+                self._store.renew()
+                self._profile = (self._source.profile(), self._clock.monotonic())
+            return self._profile
+
+    def look(self, ids: Collection[str]) -> Look:
+        """GET each id; an outage (most of several fail) raises instead of becoming a heap of problems.
+
+        Raises CredentialRefusedError, ForbiddenError, ThrottledError, UnreachableError, UpstreamFailedError.
+        """
+        answers = list(self._pool.map(self._one, ids))
+        failures = [a for a in answers if isinstance(a, _Failed) and isinstance(a.error, UpstreamFailedError)]
+        if len(failures) > 1 and len(failures) > OUTAGE_SHARE * len(answers):
+            self._seen.settle(*(a.asked for a in answers))
+            raise failures[0].error
+        self._seen.settle(*(a.asked for a in answers if isinstance(a, _Failed)))
+        return Look(
+            fetched=tuple(Fetched(a.message, a.asked) for a in answers if isinstance(a, _Found)),
+            absent=tuple((a.message_id, a.asked) for a in answers if isinstance(a, _Absent)),
+            problems=tuple(_problem(a) for a in answers if isinstance(a, _Failed)),
+        )
+
+    def gone(self, absent: Iterable[tuple[str, int]], found_by: FoundBy | None) -> tuple[Gone, ...]:
+        """Turn answers of "not found" into deletions, after the account itself has answered."""
+        pairs = tuple(absent)
+        if pairs:
+            self.account()
+        return tuple(Gone(id_, found_by, asked) for id_, asked in pairs)
+
+    def _one(self, message_id: str) -> "_Found | _Absent | _Failed":
+        self._store.renew()
+        asked = self._seen.ask()
+        try:
+            return _Found(self._source.message(message_id), asked)
+        except NotFoundError:
+            return _Absent(message_id, asked)
+        except (UnreadableError, UpstreamFailedError) as error:
+            return _Failed(message_id, asked, error)
+
+
+class _Found(Struct, frozen=True):
+    message: Message
+    asked: int
+
+
+class _Absent(Struct, frozen=True):
+    message_id: str
+    asked: int
+
+
+class _Failed(Struct, frozen=True):
+    message_id: str
+    asked: int
+    error: UnreadableError | UpstreamFailedError
+
+
+def _problem(failed: _Failed) -> Problem:
+    if isinstance(failed.error, UnreadableError):
+        return Problem(
+            kind="message",
+            subject=failed.message_id,
+            cause=str(failed.error),
+            raw=failed.error.excerpt or None,
+            retry_in=RETRY_UNREADABLE,
+        )
+    return Problem(kind="pending", subject=failed.message_id, cause=str(failed.error), retry_in=RETRY_FAILED)

@@ -1,0 +1,238 @@
+"""One account's run under its lease: which stream gets its turn, what is committed, when to stop.
+
+The streams are driven from one thread: it alone commits. Windows are walked side by side, each walk asking for its
+next page in a pool thread; while they do, activity is polled every few seconds, so that a mailbox stays current
+however long its backfill takes.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from worker.ports import Clock, LeasedStore, Source
+from worker.records import Batch, LedgerChange, Outcome, Window
+from worker.sync import ledger
+from worker.sync.activity import Retries, follow
+from worker.sync.limits import LEAF, Limits
+from worker.sync.looks import Looker
+from worker.sync.names import name_folders
+from worker.sync.observations import Observations
+from worker.sync.windows import Stream, Surroundings, Walk
+
+POLL_WHILE_WALKING = 10.0
+"""Seconds between polls of the activity stream while windows are being walked."""
+
+
+class Totals(Struct, frozen=True, kw_only=True):
+    """What a run has done so far."""
+
+    commits: int = 0
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    tombstoned: int = 0
+    revived: int = 0
+    problems: int = 0
+    walks: int = 0
+    complete_back_to: datetime | None = None
+    open_windows: int = 0
+
+    @property
+    def read(self) -> int:
+        """Messages looked at."""
+        return self.added + self.updated + self.unchanged + self.revived
+
+
+class Run:
+    """Keeps one account current: activity, what is pending, and the windows of its ledger."""
+
+    def __init__(
+        self,
+        source: Source,
+        store: LeasedStore,
+        clock: Clock,
+        limits: Limits,
+        observe: Callable[[Totals], None] = lambda _: None,
+    ) -> None:
+        self._source = source
+        self._store = store
+        self._clock = clock
+        self._limits = limits
+        self._observe = observe
+        self._seen = Observations()
+        self._fetches = ThreadPoolExecutor(limits.parallel_fetches, thread_name_prefix="fetch")
+        self._walks = ThreadPoolExecutor(limits.parallel_windows, thread_name_prefix="walk")
+        self._looker = Looker(source, store, clock, self._fetches, self._seen)
+        self._windows: tuple[Window, ...] = ()
+        self._active: dict[Future[Batch | None], tuple[Walk, Stream]] = {}
+        self._polled = clock.monotonic()
+        self._began = clock.monotonic()
+        self.totals = Totals()
+
+    def close(self) -> None:
+        """End the pools; whatever is still being asked for is waited for, and dropped."""
+        self._walks.shutdown(cancel_futures=True)
+        self._fetches.shutdown(cancel_futures=True)
+
+    def until_quiet(self, stop: Callable[[], bool]) -> bool:
+        """Run to quiescence: activity empty, nothing pending that is due, no open window, no walk due.
+
+        Returns False when `stop` came first. Raises what the source and the store raise; all that was committed stays.
+        """
+        while not stop():
+            self.poll()
+            if not self._store.walk_due():
+                return True
+            self.walk(stop)
+            self._drive(name_folders(self._source, self._store))
+        return False
+
+    def poll(self) -> None:
+        """Read the activity stream to its end, and ask again for what is pending."""
+        self._drive(follow(self._source, self._store, self._looker))
+        self._drive(Retries(self._store, self._looker).batches())
+        self._polled = self._clock.monotonic()
+
+    def walk(self, stop: Callable[[], bool]) -> None:
+        """Walk what is open or due, newest first and several at once, until nothing is left or `stop` says so."""
+        self._windows = self._store.windows()
+        try:
+            while True:
+                if not stop():
+                    self._begin_walks()
+                if not self._active:
+                    return
+                ready, _ = wait(self._active, return_when=FIRST_COMPLETED)
+                for future in ready:
+                    self._advance(future, stop)
+                if self._clock.monotonic() - self._polled > POLL_WHILE_WALKING:
+                    self.poll()
+        finally:
+            self._abandon()
+
+    def _advance(self, future: Future[Batch | None], stop: Callable[[], bool]) -> None:
+        """Commit what a walk brought, and let it go on."""
+        walk, stream = self._active.pop(future)
+        batch = future.result()
+        if batch is None:
+            self.totals = replace(self.totals, walks=self.totals.walks + 1)
+            return
+        outcome = self._commit(batch)
+        # A later walk keeps its place in memory alone, so it is let finish: one leaf is short.
+        if stop() and not walk.again:
+            stream.close()
+        else:
+            self._active[self._walks.submit(_step, stream, outcome)] = (walk, stream)
+
+    def _begin_walks(self) -> None:
+        while len(self._active) < self._limits.parallel_windows:
+            self._plan()
+            window = self._next_window()
+            if window is None:
+                return
+            walk = Walk(window, self._surroundings())
+            stream = walk.batches()
+            self._active[self._walks.submit(_step, stream, None)] = (walk, stream)
+
+    def _plan(self) -> None:
+        """Lay out the next windows of the backfill, and tidy what closing the head has left."""
+        target = self._limits.window_messages
+        change = ledger.lay_out(self._windows, target, self._limits.parallel_windows)
+        if change is None:
+            change = ledger.merged(self._windows, target, self._busy())
+        if change is not None:
+            self._commit(Batch(stream="windows", ledger=change))
+
+    def _next_window(self) -> Window | None:
+        busy = self._busy()
+        free = [w for w in self._windows if w.after not in busy]
+        last = ledger.at_last_stretch(self._windows, self._limits.window_messages)
+        for window in free:
+            if window.state == "open" and (last or not ledger.is_frontier(window)):
+                return window
+        now = self._store.now()
+        for window in free:
+            if window.state != "open" and window.next_walk_at is not None and window.next_walk_at <= now:
+                return window if window.seen <= LEAF else self._leaf(window)
+        return None
+
+    def _leaf(self, window: Window) -> Window:
+        """Cut a large window before it is walked again, and give its newest part."""
+        cuts = self._store.cuts(window.after, window.before or window.after, self._limits.window_messages)
+        if not cuts:
+            return window
+        change = ledger.pieces(window, cuts)
+        self._commit(Batch(stream="windows", ledger=change))
+        return max(change.put, key=lambda w: w.after)
+
+    def _busy(self) -> set[datetime]:
+        return {walk.window.after for walk, _ in self._active.values()}
+
+    def _surroundings(self) -> Surroundings:
+        position = self._store.position()
+        return Surroundings(
+            source=self._source,
+            store=self._store,
+            looker=self._looker,
+            seen=self._seen,
+            limits=self._limits,
+            upstream_now=self._upstream_now,
+            windows_only=position is None or not position.supported,
+        )
+
+    def _upstream_now(self) -> datetime:
+        """The upstream's own time: windows end by its clock, never by ours (faults.md U36)."""
+        profile, asked_at = self._looker.account()
+        return profile.served_at + timedelta(seconds=self._clock.monotonic() - asked_at)
+
+    def _drive(self, stream: Stream) -> None:
+        batch = next(stream, None)
+        while batch is not None:
+            batch = _step(stream, self._commit(batch))
+
+    def _commit(self, batch: Batch) -> Outcome:
+        walking = tuple(walk.window.after for walk, _ in self._active.values() if walk.again)
+        admitted = self._seen.admit(replace(batch, walking=walking) if walking else batch)
+        outcome = self._store.commit(admitted)
+        self._seen.settle(batch.asked, *(f.asked for f in batch.fetched), *(g.asked for g in batch.gone))
+        for walk, _ in self._active.values():
+            if walk.window.after in outcome.disturbed:
+                walk.disturb()
+        if batch.ledger != LedgerChange() and self._windows:
+            self._windows = ledger.applied(self._windows, batch.ledger, self._store.now())
+        self._count(admitted, outcome)
+        return outcome
+
+    def _count(self, batch: Batch, outcome: Outcome) -> None:
+        totals = self.totals
+        self.totals = replace(
+            totals,
+            commits=totals.commits + 1,
+            added=totals.added + outcome.added,
+            updated=totals.updated + outcome.updated,
+            unchanged=totals.unchanged + outcome.unchanged,
+            tombstoned=totals.tombstoned + outcome.tombstoned,
+            revived=totals.revived + outcome.revived,
+            problems=totals.problems + len(batch.problems) + len(outcome.held),
+            complete_back_to=ledger.complete_back_to(self._windows),
+            open_windows=sum(1 for w in self._windows if w.state == "open"),
+        )
+        self._observe(self.totals)
+
+    def _abandon(self) -> None:
+        """Wait for the requests that are still out, and drop their walks."""
+        wait(self._active)
+        for _, stream in self._active.values():
+            stream.close()
+        self._active.clear()
+
+
+def _step(stream: Stream, outcome: Outcome | None) -> Batch | None:
+    """Let a stream go on with what its last commit changed; None at its end."""
+    try:
+        return next(stream) if outcome is None else stream.send(outcome)
+    except StopIteration:
+        return None

@@ -1,0 +1,248 @@
+"""Stream 2, windows: one walk of one window of the ledger → batches.
+
+    open ──► page ──► page ──► … ──► last page ──► done, walked again on its day
+      │        │ a refused token, or 60 pages: what was read newest first is closed, the rest is halved
+      │        │ a page that cannot be read three times: halved, down to one second, then one problem
+      └────────┘ a page token stored with its rows resumes a first walk; a later walk starts over
+
+A walk is a generator of `Batch`; the next page is asked for only after the batch before it is committed.
+"""
+
+from collections.abc import Callable, Generator
+from datetime import datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from worker.errors import MailmirrorError, PageTokenLostError, UnreadableError, UpstreamFailedError
+from worker.ports import LeasedStore, Source
+from worker.records import Batch, LedgerChange, MessagePage, Outcome, PageToken, Problem, Rejected, Window
+from worker.sync import ledger
+from worker.sync.limits import AHEAD, END, LEAF, LOOK_AHEAD_EVERY, MAX_PAGES, TRIES, Limits
+from worker.sync.looks import RETRY_UNREADABLE, Looker
+from worker.sync.observations import Observations
+from worker.sync.sweep import sweep
+
+Stream = Generator[Batch, Outcome, None]
+
+
+class Surroundings(Struct, frozen=True, kw_only=True):
+    """What every walk of a run shares."""
+
+    source: Source
+    store: LeasedStore
+    looker: Looker
+    seen: Observations
+    limits: Limits
+    upstream_now: Callable[[], datetime]
+    windows_only: bool
+
+
+class Step(Struct, frozen=True):
+    """What follows from an answer that was no page: perhaps something to commit, perhaps the end of the walk."""
+
+    batch: Batch | None
+    ends: bool
+
+
+class Walk:
+    """One pass over one window, first or again; holds what it has read until the window is finished."""
+
+    def __init__(self, window: Window, around: Surroundings) -> None:
+        self.window = window
+        self.again = window.state != "open" and window.before is not None
+        self._resumed = not self.again and window.walk_before is not None
+        self._around = around
+        self._disturbed = False
+        self._ids: set[str] | None = None
+        self._tokens: set[PageToken] = set()
+        self._tries = 0
+
+    def disturb(self) -> None:
+        """Note that a message of this window was deleted meanwhile: the listing may have skipped another."""
+        self._disturbed = True
+
+    def batches(self) -> Stream:
+        """Walk the window to its end, or until it is cut into smaller ones.
+
+        Raises what the source raises, except for lost page tokens and pages that cannot be read.
+        """
+        if not self._resumed:
+            self._start()
+        ends = False
+        while not ends:
+            asked = self._around.seen.ask()
+            try:
+                page = self._page()
+            except PageTokenLostError as error:
+                step = self._token_lost(error)
+            except UnreadableError as error:
+                step = self._cannot_read(error)
+            except UpstreamFailedError as error:
+                yield self._failed(error)
+                raise
+            else:
+                step = self._take(page, asked)
+            if step.batch is None or step.batch.asked != asked:
+                self._around.seen.settle(asked)
+            if step.batch is not None:
+                yield step.batch
+            ends = step.ends
+
+    def _start(self) -> None:
+        """Begin the walk at its first page with both bounds pinned."""
+        self._disturbed = False
+        now = self._around.upstream_now()
+        window = self.window
+        upper, ahead = window.before or END, window.looked_ahead_at
+        if window.before is None:
+            if ahead is None or now - ahead >= LOOK_AHEAD_EVERY:
+                ahead = now
+            else:
+                upper = ledger.whole(now + AHEAD)
+        self._ids = set()
+        self._tokens.clear()
+        self.window = replace(
+            window,
+            state=window.state if self.again else "open",
+            page=None,
+            pages=0,
+            seen=0,
+            walk_before=upper,
+            walk_began_at=now,
+            reached=upper,
+            looked_ahead_at=ahead,
+        )
+
+    def _page(self) -> MessagePage:
+        window = self.window
+        self._around.store.renew()
+        size = window.page_size or self._around.limits.page_size
+        page = self._around.source.window(window.after, window.walk_before or END, window.page, size)
+        if page.next_page in self._tokens:
+            message = "The upstream gave the same next_page twice in one listing."
+            raise PageTokenLostError(message)
+        if page.next_page is not None:
+            self._tokens.add(page.next_page)
+        return page
+
+    def _take(self, page: MessagePage, asked: int) -> Step:
+        """Turn a page into a batch; the last page finishes the window."""
+        self._tries = 0
+        self.window = _read(self.window, page)
+        if self._ids is not None:
+            self._ids.update(m.id for m in page.messages)
+            self._ids.update(r.subject for r in page.rejected)
+        problems = tuple(map(_message_problem, page.rejected))
+        batch = Batch(stream="windows", listed=page.messages, asked=asked, problems=problems)
+        if page.next_page is None:
+            return Step(self._finish(batch), ends=True)
+        if self._too_big() and (change := self._cut()) is not None:
+            return Step(replace(batch, ledger=change), ends=True)
+        self.window = replace(self.window, page=page.next_page)
+        return Step(replace(batch, ledger=self._progress()), ends=False)
+
+    def _too_big(self) -> bool:
+        if self.again:
+            return self.window.seen > 2 * LEAF
+        return self.window.pages >= MAX_PAGES
+
+    def _finish(self, batch: Batch) -> Batch:
+        window, around = self.window, self._around
+        if self._ids is not None and (self.again or window.before is None):
+            found = sweep(around.store, around.looker, window, self._ids)
+            problems = (*batch.problems, *found.problems)
+            batch = replace(batch, fetched=found.fetched, gone=found.gone, problems=problems)
+        change = self._finished(window)
+        return replace(batch, ledger=change, solved=(("page", ledger.bounds(window)),))
+
+    def _finished(self, window: Window) -> LedgerChange:
+        around = self._around
+        now, walked_at = window.walk_began_at or around.upstream_now(), around.store.now()
+        window = replace(window, disturbed=window.disturbed or self._disturbed)
+        change = ledger.finished(window, now, walked_at, windows_only=around.windows_only)
+        if self._resumed:
+            # The bound of a resumed walk is as old as its beginning, so the head is walked once more at once.
+            put = tuple(replace(w, next_walk_at=walked_at) if w.before is None else w for w in change.put)
+            change = replace(change, put=put)
+        return change
+
+    def _token_lost(self, error: PageTokenLostError) -> Step:
+        """Close what was read in order; else start over once, then halve (faults.md U15, U16)."""
+        attempts = self.window.attempts + 1
+        if attempts > TRIES:
+            # Not even one second can be listed within the life of a token.
+            self._tries = TRIES
+            return self._cannot_read(error)
+        in_order = self.window.reached is not None and self.window.pages > 0 and not self.again
+        if in_order or attempts > 1:
+            change = self._cut()
+            if change is not None:
+                return Step(Batch(stream="windows", ledger=change), ends=True)
+        self._start()
+        self.window = replace(self.window, attempts=attempts)
+        return Step(Batch(stream="windows", ledger=self._progress()), ends=False)
+
+    def _cannot_read(self, error: MailmirrorError) -> Step:
+        """Try again a few times, then halve down to one second, then record what is lost and go on."""
+        self._tries += 1
+        if self._tries < TRIES:
+            return Step(None, ends=False)
+        if (change := self._halves()) is not None:
+            return Step(Batch(stream="windows", ledger=change), ends=True)
+        if self.window.page_size != 1:
+            self._tries = 0
+            self.window = replace(self.window, page_size=1)
+            self._start()
+            return Step(None, ends=False)
+        window = self.window
+        change = self._finished(window)
+        put = tuple(replace(w, state="problem") if w.after == window.after else w for w in change.put)
+        cause = f"A page between {ledger.bounds(window)} cannot be read: {error}"
+        excerpt = error.excerpt if isinstance(error, UnreadableError) else None
+        problem = Problem(kind="page", subject=ledger.bounds(window), cause=cause, raw=excerpt or None)
+        return Step(Batch(stream="windows", ledger=replace(change, put=put), problems=(problem,)), ends=True)
+
+    def _failed(self, error: UpstreamFailedError) -> Batch:
+        """Count a failing answer; a window that fails run after run while the account answers cannot be read."""
+        self.window = replace(self.window, attempts=self.window.attempts + 1)
+        if self.window.attempts >= TRIES:
+            self._around.source.profile()
+            self._tries = TRIES
+            step = self._cannot_read(error)
+            if step.batch is not None:
+                return step.batch
+        return Batch(stream="windows", ledger=self._progress())
+
+    def _progress(self) -> LedgerChange:
+        """A walk that is repeated keeps its place in memory only."""
+        return LedgerChange() if self.again else LedgerChange(put=(self.window,))
+
+    def _cut(self) -> LedgerChange | None:
+        around = self._around
+        window = replace(self.window, disturbed=self.window.disturbed or self._disturbed)
+        now = window.walk_began_at or around.upstream_now()
+        part = (
+            None if self.again else ledger.read_part(window, now, around.store.now(), windows_only=around.windows_only)
+        )
+        return part or self._halves()
+
+    def _halves(self) -> LedgerChange | None:
+        return ledger.halves(self.window, self.window.walk_began_at or self._around.upstream_now())
+
+
+def _read(window: Window, page: MessagePage) -> Window:
+    """Count a page, and keep track of how far a newest-first listing has come."""
+    reached = None if page.rejected else window.reached
+    for message in page.messages:
+        if reached is None or message.created is None or message.created > reached:
+            reached = None
+            break
+        reached = message.created
+    seen = window.seen + len(page.messages) + len(page.rejected)
+    return replace(window, pages=window.pages + 1, seen=seen, reached=reached)
+
+
+def _message_problem(rejected: Rejected) -> Problem:
+    retry = RETRY_UNREADABLE if rejected.addressable else None
+    return Problem(kind="message", subject=rejected.subject, cause=rejected.reason, raw=rejected.raw, retry_in=retry)
