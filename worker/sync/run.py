@@ -5,6 +5,7 @@ next page in a pool thread; while they do, activity is polled every few seconds,
 however long its backfill takes.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
@@ -24,6 +25,9 @@ from worker.sync.windows import Stream, Surroundings, Walk
 
 POLL_WHILE_WALKING = 10.0
 """Seconds between polls of the activity stream while windows are being walked."""
+
+MOST_WALKS = 10
+"""How often a run walks one window again: where messages are deleted all the time, no walk is undisturbed."""
 
 
 class Totals(Struct, frozen=True, kw_only=True):
@@ -68,6 +72,8 @@ class Run:
         self._looker = Looker(source, store, clock, self._fetches, self._seen)
         self._windows: tuple[Window, ...] = ()
         self._active: dict[Future[Batch | None], tuple[Walk, Stream]] = {}
+        self._walking: list[Walk] = []
+        self._walked_again: Counter[datetime] = Counter()
         self._polled = clock.monotonic()
         self._began = clock.monotonic()
         self.totals = Totals()
@@ -84,9 +90,12 @@ class Run:
         """
         while not stop():
             self.poll()
+            walks = self.totals.walks
             if not self._store.walk_due():
                 return True
             self.walk(stop)
+            if self.totals.walks == walks and not stop():
+                return True
             self._drive(name_folders(self._source, self._store))
         return False
 
@@ -118,11 +127,15 @@ class Run:
         walk, stream = self._active.pop(future)
         batch = future.result()
         if batch is None:
+            self._walking.remove(walk)
             self.totals = replace(self.totals, walks=self.totals.walks + 1)
             return
         outcome = self._commit(batch)
+        if walk.closing:
+            self.poll()
         # A later walk keeps its place in memory alone, so it is let finish: one leaf is short.
-        if stop() and not walk.again:
+        if stop() and not walk.again and not walk.closing:
+            self._walking.remove(walk)
             stream.close()
         else:
             self._active[self._walks.submit(_step, stream, outcome)] = (walk, stream)
@@ -135,6 +148,7 @@ class Run:
                 return
             walk = Walk(window, self._surroundings())
             stream = walk.batches()
+            self._walking.append(walk)
             self._active[self._walks.submit(_step, stream, None)] = (walk, stream)
 
     def _plan(self) -> None:
@@ -155,7 +169,9 @@ class Run:
                 return window
         now = self._store.now()
         for window in free:
-            if window.state != "open" and window.next_walk_at is not None and window.next_walk_at <= now:
+            due = window.next_walk_at is not None and window.next_walk_at <= now
+            if window.state != "open" and due and self._walked_again[window.after] < MOST_WALKS:
+                self._walked_again[window.after] += 1
                 return window if window.seen <= LEAF else self._leaf(window)
         return None
 
@@ -169,7 +185,7 @@ class Run:
         return max(change.put, key=lambda w: w.after)
 
     def _busy(self) -> set[datetime]:
-        return {walk.window.after for walk, _ in self._active.values()}
+        return {walk.window.after for walk in self._walking}
 
     def _surroundings(self) -> Surroundings:
         position = self._store.position()
@@ -194,11 +210,11 @@ class Run:
             batch = _step(stream, self._commit(batch))
 
     def _commit(self, batch: Batch) -> Outcome:
-        walking = tuple(walk.window.after for walk, _ in self._active.values() if walk.again)
+        walking = tuple(walk.window.after for walk in self._walking)
         admitted = self._seen.admit(replace(batch, walking=walking) if walking else batch)
         outcome = self._store.commit(admitted)
         self._seen.settle(batch.asked, *(f.asked for f in batch.fetched), *(g.asked for g in batch.gone))
-        for walk, _ in self._active.values():
+        for walk in self._walking:
             if walk.window.after in outcome.disturbed:
                 walk.disturb()
         if batch.ledger != LedgerChange() and self._windows:
@@ -228,6 +244,7 @@ class Run:
         for _, stream in self._active.values():
             stream.close()
         self._active.clear()
+        self._walking.clear()
 
 
 def _step(stream: Stream, outcome: Outcome | None) -> Batch | None:

@@ -1,6 +1,6 @@
 """Stream 2, windows: one walk of one window of the ledger → batches.
 
-    open ──► page ──► page ──► … ──► last page ──► done, walked again on its day
+    open ──► page ──► page ──► … ──► last page ──► activity polled ──► done, walked again on its day
       │        │ a refused token, or 60 pages: what was read newest first is closed, the rest is halved
       │        │ a page that cannot be read three times: halved, down to one second, then one problem
       └────────┘ a page token stored with its rows resumes a first walk; a later walk starts over
@@ -57,6 +57,9 @@ class Walk:
         self._ids: set[str] | None = None
         self._tokens: set[PageToken] = set()
         self._tries = 0
+        self.closing = False
+        """Every page is committed, and activity must be polled before the walk goes on to close its window: a message
+        deleted between two pages may have made the listing skip another."""
 
     def disturb(self) -> None:
         """Note that a message of this window was deleted meanwhile: the listing may have skipped another."""
@@ -87,6 +90,9 @@ class Walk:
                 self._around.seen.settle(asked)
             if step.batch is not None:
                 yield step.batch
+            if self.closing:
+                self.closing = False
+                yield self._finish(Batch(stream="windows"))
             ends = step.ends
 
     def _start(self) -> None:
@@ -136,7 +142,9 @@ class Walk:
         problems = tuple(map(_message_problem, page.rejected))
         batch = Batch(stream="windows", listed=page.messages, asked=asked, problems=problems)
         if page.next_page is None:
-            return Step(self._finish(batch), ends=True)
+            self.closing = self.window.pages > 1 and not self._around.windows_only
+            closed = replace(batch, ledger=self._progress()) if self.closing else self._finish(batch)
+            return Step(closed, ends=True)
         if self._too_big() and (change := self._cut()) is not None:
             return Step(replace(batch, ledger=change), ends=True)
         self.window = replace(self.window, page=page.next_page)
