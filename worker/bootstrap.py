@@ -78,6 +78,8 @@ class Mirror:
         self.keys = keys
         self.clock = SystemClock()
         self.projection = Projection.of(settings)
+        self.requests = 0
+        """Requests that finished runs have sent, those that failed among them."""
 
     @classmethod
     def open(cls, settings: Settings, *, make_keys: bool = False) -> "Mirror":
@@ -123,6 +125,7 @@ class Mirror:
             with self._leased(account_id) as ended:
                 return ended.run(self, source, stop, observe)
         finally:
+            self.requests += source.requests
             source.close()
 
     def verify(self, account_id: int, observe: Callable[[int, int], None]) -> Verdict:

@@ -1,0 +1,112 @@
+"""What the mirror says of itself: status, verify, problems, config, version."""
+
+import json
+
+import psycopg
+
+from tests.integration.cli.command import Command
+from worker.sandbox import Sandbox
+
+
+def test_status_tells_how_far_each_account_is(command: Command, mailbox: Sandbox) -> None:
+    assert "begins" in command("status").out
+    command("sync", "1")
+    told = command("status")
+    assert (told.code, told.err) == (0, "")
+    assert "complete" in told.out
+    (account,) = command("status", "user1001@sandbox.example", "--json").json
+    assert (account["live"], account["windows_open"], account["problems"], account["complete"]) == (60, 0, 0, True)
+
+
+def test_verify_proves_equality(command: Command, mailbox: Sandbox) -> None:
+    command("sync", "1")
+    told = command("verify", "1")
+    assert (told.code, told.err) == (0, "")
+    assert "equal. 60 messages compared" in told.out
+    assert command("verify", "1", "--json").json["equal"] is True
+
+
+def test_verify_names_what_is_missing_stale_or_extra(
+    command: Command, mailbox: Sandbox, connection: psycopg.Connection
+) -> None:
+    command("sync", "1")
+    ids = [row[0] for row in connection.execute("SELECT message_id FROM mail.messages ORDER BY created").fetchall()]
+    lost, altered, extra = ids[10], ids[20], "no-such-message"
+    connection.execute("DELETE FROM mail.messages WHERE message_id = %s", (lost,))
+    connection.execute("UPDATE mail.messages SET subject = 'otherwise' WHERE message_id = %s", (altered,))
+    connection.execute(
+        "INSERT INTO mail.messages (account_id, message_id, created) SELECT 1, %s, created FROM mail.messages"
+        " WHERE message_id = %s",
+        (extra, altered),
+    )
+    told = command("verify", "1")
+    assert told.code == 1
+    for line in (f"  {lost}", f"  {altered}  subject", f"  {extra}"):
+        assert line in told.out.splitlines()
+    found = command("verify", "1", "--json")
+    assert (found.code, found.json["missing"], found.json["extra"]) == (1, [lost], [extra])
+    assert found.json["stale"] == [{"message_id": altered, "fields": ["subject"]}]
+
+
+def test_problems_are_listed_shown_and_retried(command: Command, mailbox: Sandbox) -> None:
+    assert "no open problems" in command("problems", "list").err
+    assert command("problems", "list", "--json").json == []
+    ids = [message["id"] for message in mailbox.truth(1001)[1]]
+    value = "\x1b[31m\x00 no object"
+    fault = {"kind": "poison_object", "message_id": ids[5], "count": None, "args": {"value": value}}
+    mailbox.admin("/faults", fault)
+    command("sync", "1")
+    (problem,) = command("problems", "list", "1", "--json").json
+    assert command("problems", "list").out.count("\n") == 2
+    shown = command("problems", "show", str(problem["id"]))
+    assert problem["subject"] in shown.out
+    assert "no object" in shown.out
+    assert "\x1b" not in shown.out
+    assert "\x00" not in shown.out
+    assert "no object" in command("problems", "show", str(problem["id"]), "--json").json["excerpt"]
+    assert "due now" in command("problems", "retry", str(problem["id"])).out
+    command("problems", "retry", str(problem["id"]), "--account", "1").refused(2, "not both")
+    command("problems", "show", "4711").refused(2, "no problem 4711")
+
+
+def test_config_masks_secrets_and_names_the_variables(command: Command) -> None:
+    command.set(MAILMIRROR_KLOUDLESS_API_KEY="very-secret", MAILMIRROR_PAGE_SIZE="7")
+    told = command("config")
+    assert "very-secret" not in told.out
+    assert "MAILMIRROR_PAGE_SIZE" in told.out
+    shown = command("config", "--json").json
+    assert (shown["MAILMIRROR_PAGE_SIZE"], shown["MAILMIRROR_KLOUDLESS_API_KEY"]) == ("7", "***")
+    assert shown["DATABASE_URL"] == "***"
+
+
+def test_migrate_says_from_where_to_where(bare: Command, empty_database: str) -> None:
+    bare.set(DATABASE_URL=empty_database.replace("+psycopg", ""))
+    assert bare("version", "--json").json["schema"] is None
+    first = bare("migrate")
+    assert first.code == 0
+    revision = bare("version", "--json").json["schema"]
+    assert first.out == f"Migrated from no schema to revision {revision}.\n"
+    assert bare("migrate").out == f"The schema is at revision {revision} already.\n"
+
+
+def test_version_needs_no_database(bare: Command) -> None:
+    told = bare("version")
+    assert (told.code, told.err) == (0, "")
+    assert "DATABASE_URL is not set" in told.out
+
+
+def test_json_is_one_document_on_stdout(command: Command, mailbox: Sandbox) -> None:
+    for line in (
+        "accounts list",
+        "status",
+        "sync --quiet",
+        "problems list",
+        "problems list --all",
+        "verify 1",
+        "accounts confirm-deletes 1",
+        "config",
+        "version",
+    ):
+        ran = command(*line.split(), "--json")
+        json.loads(ran.out)
+        assert ran.err == ""

@@ -1,0 +1,94 @@
+"""The commands put together, and the one place where an error becomes a sentence and an exit code."""
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+
+import typer
+from typer.main import get_command
+
+from worker.cli import accounts, installation, problems, sandbox, status, sync, verify
+from worker.cli.output import DONE, FAILED, INTERRUPTED, USAGE, advised, fail, note
+from worker.errors import MailmirrorError, UsageError
+
+DEBUG = "MAILMIRROR_DEBUG"
+
+app = typer.Typer(
+    name="mailmirror",
+    help="Mirror mailboxes into Postgres, keep them current, and prove that the mirror is complete.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("migrate")(installation.migrate)
+app.add_typer(accounts.app, name="accounts")
+app.command("sync")(sync.sync)
+app.command("status")(status.status)
+app.command("verify")(verify.verify)
+app.add_typer(problems.app, name="problems")
+app.command("sandbox")(sandbox.sandbox)
+app.command("config")(installation.config)
+app.command("version")(installation.version)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 usage, 3 finished with something left open."""
+    if argv is None:
+        # A polite kill ends a run as Ctrl-C does: the lease is given back.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    code = _run(list(sys.argv[1:] if argv is None else argv))
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_stdout()
+    sys.exit(code)
+
+
+def _run(argv: list[str]) -> int:
+    try:
+        code = get_command(app).main(args=argv, prog_name="mailmirror", standalone_mode=False)
+    except typer.TyperException as error:
+        return _misused(error)
+    except UsageError as error:
+        fail(str(error))
+        return USAGE
+    except MailmirrorError as error:
+        fail(advised(error))
+        return FAILED
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except BrokenPipeError:
+        _forget_stdout()
+        return FAILED
+    except Exception as error:  # noqa: BLE001  # the last resort: one line instead of a traceback
+        return _unexpected(error)
+    if code == INTERRUPTED:
+        note("Interrupted. What was committed stays; run it again to go on.")
+    return code if isinstance(code, int) else DONE
+
+
+def _misused(error: typer.TyperException) -> int:
+    """Say in one line what is wrong with the arguments."""
+    context = getattr(error, "ctx", None)
+    sentence = error.format_message().strip()
+    if not sentence:  # a group alone has shown its help already
+        return USAGE
+    path = context.command_path if context is not None else "mailmirror"
+    fail(f"{sentence if sentence[-1] in '.?' else sentence + '.'} See: {path} --help")
+    return USAGE
+
+
+def _unexpected(error: Exception) -> int:
+    if os.environ.get(DEBUG):
+        traceback.print_exc()
+    else:
+        fail(f"mailmirror stumbled over a {type(error).__name__}. To see where, run it again with {DEBUG}=1.")
+    return FAILED
+
+
+def _forget_stdout() -> None:
+    """Keep Python from complaining at exit that nobody reads any more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,70 @@
+"""Commands about this installation: migrate, config, version."""
+
+import platform
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as version_of
+from typing import Annotated
+
+import typer
+
+from worker.cli import output, session
+from worker.config import Settings, variable_of
+from worker.errors import MailmirrorError
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def migrate(
+    revision: Annotated[str, typer.Option(metavar="ID", help="Stop at this revision.")] = "head",
+) -> int:
+    """Bring the database to the schema this program needs."""
+    from worker import bootstrap  # loads the database layer
+
+    before, after = bootstrap.migrate(session.settings(), revision)
+    if before == after:
+        output.say(f"The schema is at revision {after} already.")
+    else:
+        output.say(f"Migrated from {f'revision {before}' if before else 'no schema'} to revision {after}.")
+    return output.DONE
+
+
+def config(*, as_json: Json = False) -> int:
+    """Show the settings in force and where each is set; secrets are masked."""
+    shown = session.settings().shown()
+    usual = Settings().shown()
+    if as_json:
+        output.document({variable_of(name): value for name, value in shown.items()})
+        return output.DONE
+    rows = [(variable_of(name), value or "-", "set" if value != usual[name] else "") for name, value in shown.items()]
+    output.table(("variable", "value", ""), rows)
+    return output.DONE
+
+
+def version(*, as_json: Json = False) -> int:
+    """Show the versions of mailmirror and Python, and the database's schema where it can be reached."""
+    found, trouble = _revision()
+    facts = {"mailmirror": _own_version(), "python": platform.python_version(), "schema": found}
+    if as_json:
+        output.document(facts)
+        return output.DONE
+    output.say(f"mailmirror {facts['mailmirror']}")
+    output.say(f"Python {facts['python']}")
+    output.say(f"schema {found}" if found else f"schema unknown: {trouble}")
+    return output.DONE
+
+
+def _own_version() -> str:
+    try:
+        return version_of("mailmirror")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _revision() -> tuple[str | None, str]:
+    from worker import bootstrap  # loads the database layer
+
+    try:
+        found = bootstrap.schema_revision(session.settings())
+    except MailmirrorError as error:
+        return None, str(error)
+    return found, "The database has no mailmirror schema yet. Run: mailmirror migrate"

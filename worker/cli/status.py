@@ -1,0 +1,67 @@
+"""`mailmirror status`: how each account stands."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.cli import output, session
+from worker.cli.accounts import NONE_YET, Json
+
+if TYPE_CHECKING:
+    from worker.store.status import AccountStatus
+
+
+def status(
+    account: Annotated[
+        str | None, typer.Argument(metavar="ACCOUNT", help="An account's number or address; all without it.")
+    ] = None,
+    *,
+    as_json: Json = False,
+) -> int:
+    """Show how far each account is mirrored, and what is open."""
+    from worker.bootstrap import accounts  # loads the database layer
+    from worker.bootstrap import status as standing
+
+    with session.mirror() as mirror:
+        if account is None:
+            found = standing.fleet(mirror.engine)
+        else:
+            one = standing.one(mirror.engine, accounts.find(mirror.engine, account).id)
+            found = [one] if one is not None else []
+    if as_json:
+        output.document([_shown(each) for each in found])
+    elif not found:
+        output.note(NONE_YET)
+    else:
+        columns = ("account", "address", "status", "messages", "back to", "windows open", "problems", "last poll", "")
+        output.table(columns, map(_row, found), right=("account", "messages", "windows open", "problems"))
+    return output.DONE
+
+
+def standing_in_words(account: "AccountStatus") -> str:
+    """How complete the mirror is, in a few words."""
+    if account.complete:
+        return f"complete except {account.problems:,}" if account.problems else "complete"
+    return f"back to {output.day(account.complete_to)}" if account.complete_to else "begins"
+
+
+def _row(account: "AccountStatus") -> tuple[str, ...]:
+    at_work = f"being worked on by {account.lease_owner}" if account.lease_owner else ""
+    held = f"{output.counted(account.held_deletes, 'deletion')} held" if account.held_deletes else ""
+    remarks = "; ".join(filter(None, (account.status_reason, at_work, held)))
+    return (
+        str(account.id),
+        account.address or "-",
+        account.status,
+        output.number(account.live),
+        standing_in_words(account).removeprefix("back to "),
+        output.number(account.windows_open),
+        output.number(account.problems),
+        output.ago(account.poll_age),
+        remarks,
+    )
+
+
+def _shown(account: "AccountStatus") -> dict[str, object]:
+    values = {name: getattr(account, name) for name in account.__struct_fields__}
+    return {**values, "complete": account.complete, "share": account.share}
