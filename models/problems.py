@@ -35,6 +35,12 @@ class Problem(Base):
     not_before: Mapped[datetime | None] = mapped_column(
         comment="When it is tried again; null leaves it to a person or to the next walk."
     )
+    window_after: Mapped[datetime | None] = mapped_column(
+        comment="Where it was found, when it has no id to ask for: a complete walk there puts it right."
+    )
+    window_before: Mapped[datetime | None] = mapped_column(
+        comment="End of that span, exclusive; null is open, or no span at all."
+    )
     state: Mapped[str] = mapped_column(server_default=text("'open'"), comment="open or closed.")
     closed_at: Mapped[datetime | None] = mapped_column(comment="When it was put right; null while it is open.")
 

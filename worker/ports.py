@@ -117,6 +117,10 @@ class LeasedStore(Protocol):
         """Ids of live mirrored messages in the window; those without a valid `created` belong to year 1."""
         ...
 
+    def live_among(self, ids: Collection[str]) -> set[str]:
+        """Those of the ids that are live mirrored messages."""
+        ...
+
     def cuts(self, after: datetime, before: datetime, size: int) -> tuple[datetime, ...]:
         """Whole-second bounds inside the window, newest first, that cut it into parts of about `size` live messages."""
         ...

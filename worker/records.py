@@ -178,6 +178,21 @@ class LedgerChange(Struct, frozen=True, kw_only=True):
     """Make every walked window due now (a cursor was lost)."""
 
 
+class Span(Struct, frozen=True):
+    """A span of time `[after, before)`; `before` None is open."""
+
+    after: datetime
+    before: datetime | None
+
+
+class Walked(Struct, frozen=True):
+    """A span that was listed from its first page to its last in one go."""
+
+    span: Span
+    unreadable: tuple[str, ...] = ()
+    """Subjects of problems without an id that this walk has found again."""
+
+
 ProblemKind = Literal["pending", "message", "event", "page", "held_delete"]
 
 
@@ -191,6 +206,8 @@ class Problem(Struct, frozen=True, kw_only=True):
     raw: bytes | None = None
     retry_in: float | None = None
     """Seconds until it is tried again; None leaves it to a person or to the next walk."""
+    window: Span | None = None
+    """Where it was found, when it has no id to ask for: the next complete walk there puts it right."""
 
 
 FoundBy = Literal["event", "sweep"]
@@ -257,6 +274,7 @@ class Batch(Struct, frozen=True, kw_only=True):
     """Ids of folders the upstream does not know."""
     problems: tuple[Problem, ...] = ()
     solved: tuple[tuple[ProblemKind, str], ...] = ()
+    walked: Walked | None = None
     cursor: CursorMove | None = None
     polled: bool = False
     """The activity stream was read to its end at this time."""

@@ -198,6 +198,8 @@ CREATE TABLE sync.problems (
     first_seen_at timestamptz DEFAULT sync.now() NOT NULL,
     last_seen_at timestamptz DEFAULT sync.now() NOT NULL,
     not_before timestamptz,
+    window_after timestamptz,
+    window_before timestamptz,
     state text DEFAULT 'open' NOT NULL,
     closed_at timestamptz,
     CONSTRAINT pk_problems PRIMARY KEY (id),
@@ -223,6 +225,8 @@ COMMENT ON COLUMN sync.problems.attempts IS 'How often it has failed.';
 COMMENT ON COLUMN sync.problems.first_seen_at IS 'When it first failed.';
 COMMENT ON COLUMN sync.problems.last_seen_at IS 'When it last failed.';
 COMMENT ON COLUMN sync.problems.not_before IS 'When it is tried again; null leaves it to a person or to the next walk.';
+COMMENT ON COLUMN sync.problems.window_after IS 'Where it was found, when it has no id to ask for: a complete walk there puts it right.';
+COMMENT ON COLUMN sync.problems.window_before IS 'End of that span, exclusive; null is open, or no span at all.';
 COMMENT ON COLUMN sync.problems.state IS 'open or closed.';
 COMMENT ON COLUMN sync.problems.closed_at IS 'When it was put right; null while it is open.';
 

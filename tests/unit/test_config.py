@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.config import Settings, from_environment, sqlalchemy_url, variable_of
+from worker.config import Settings, from_environment, sqlalchemy_url, to_environment, variable_of
 from worker.errors import UsageError
 
 
@@ -49,6 +49,59 @@ def test_each_setting_is_read_from_its_variable() -> None:
 def test_a_wrong_value_is_refused_by_the_name_of_its_variable(variable: str, value: str) -> None:
     with pytest.raises(UsageError, match=variable):
         from_environment({variable: value})
+
+
+@pytest.mark.parametrize("name", Settings.__struct_fields__)
+def test_every_setting_can_be_read_from_a_file(name: str, tmp_path: Path) -> None:
+    usual = getattr(Settings(), name)
+    text = "postgresql://db" if usual is None else str(usual).lower()
+    (tmp_path / "value").write_text(f"{text}\n")
+    given = from_environment({f"{variable_of(name)}_FILE": str(tmp_path / "value")})
+    assert given == from_environment({variable_of(name): text})
+
+
+def test_an_empty_file_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("\n")
+    assert from_environment({"REDIS_URL_FILE": str(tmp_path / "empty"), "DATABASE_URL_FILE": ""}) == Settings()
+
+
+def test_a_value_and_a_file_for_it_exclude_each_other(tmp_path: Path) -> None:
+    (tmp_path / "value").write_text("postgresql://one")
+    both = {"DATABASE_URL": "postgresql://canary", "DATABASE_URL_FILE": str(tmp_path / "value")}
+    with pytest.raises(UsageError, match="DATABASE_URL and DATABASE_URL_FILE are both set") as refused:
+        from_environment(both)
+    assert "canary" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("content", "reason"), [(None, "No such file"), (b"\xff\xfe", "no text")])
+def test_a_file_that_cannot_be_read_is_named(content: bytes | None, reason: str, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "value").write_bytes(content)
+    with pytest.raises(UsageError, match=f"REDIS_URL_FILE names {tmp_path}/value, which cannot be read: .*{reason}"):
+        from_environment({"REDIS_URL_FILE": str(tmp_path / "value")})
+
+
+def test_another_process_reads_the_same_settings_wherever_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("keys").write_text("k:AAAA")
+    settings = Settings(
+        database_url="postgresql://db", data=Path("data"), keyring="keys", keep_raw=True, page_size=7, bodies="none"
+    )
+    inherited = {"DATABASE_URL_FILE": "/nowhere", "REDIS_URL": "redis://other", "MAILMIRROR_BODIES": "all", "LANG": "C"}
+    environ = to_environment(settings, inherited)
+    assert environ["LANG"] == "C"
+    assert environ["MAILMIRROR_KEYRING"] == str(tmp_path / "keys")
+    assert from_environment(environ).data == tmp_path / "data"
+    assert from_environment(environ).redis_url is None
+    monkeypatch.chdir("/")
+    assert to_environment(from_environment(environ), {}) == {k: v for k, v in environ.items() if k != "LANG"}
+
+
+@pytest.mark.parametrize("keyring", ["name:QUJD", "a" * 5000, "a\0b"])
+def test_a_key_ring_that_is_no_file_is_handed_on_as_it_is(keyring: str) -> None:
+    assert to_environment(Settings(keyring=keyring), {})["MAILMIRROR_KEYRING"] == keyring
 
 
 def test_a_secret_is_never_shown() -> None:

@@ -6,7 +6,7 @@ the lock. What is read and cached between commits is safe because nobody else wr
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Self
 
@@ -152,6 +152,10 @@ class PostgresStore:
         """See `ports.LeasedStore`."""
         return live_ids(self._engine, self.account_id, after, before)
 
+    def live_among(self, ids: Collection[str]) -> set[str]:
+        """See `ports.LeasedStore`."""
+        return {row[0] for row in self._rows(sql.LIVE_AMONG, (self.account_id, list(ids)))} if ids else set()
+
     def cuts(self, after: datetime, before: datetime, size: int) -> tuple[datetime, ...]:
         """See `ports.LeasedStore`."""
         values = {"account_id": self.account_id, "after": after, "before": before, "size": size}
@@ -226,6 +230,14 @@ class PostgresStore:
             if batch.solved:
                 kinds, subjects = zip(*batch.solved, strict=True)
                 cursor.execute(sql.CLOSE_SOLVED, (list(kinds), list(subjects), self.account_id))
+            if batch.walked is not None:
+                values = {
+                    "account_id": self.account_id,
+                    "after": batch.walked.span.after,
+                    "before": batch.walked.span.before,
+                    "unreadable": list(batch.walked.unreadable),
+                }
+                cursor.execute(sql.CLOSE_BY_WALK, values)
         held = (Problem(kind="pending", subject=id_, cause=HELD_CAUSE, retry_in=0.0) for id_ in written.held)
         record(cursor, self.account_id, (*batch.problems, *held))
         self._has_problems = self._has_problems or bool(batch.problems) or bool(written.held)
@@ -289,6 +301,8 @@ def record(cursor: psycopg.Cursor[Any], account_id: int, problems: Sequence[Prob
             [p.cause for p in kept],
             [p.raw[:BYTES_KEPT] if p.raw is not None else None for p in kept],
             [p.retry_in for p in kept],
+            [p.window.after if p.window else None for p in kept],
+            [p.window.before if p.window else None for p in kept],
         ),
     )
 

@@ -65,20 +65,27 @@ SHOW = sa.text(
     """
 )
 
-# A held deletion waits for a word, not for time: it is left out.
+# A held deletion waits for a word, not for time: it is left out. A message problem without a time has no id that could
+# be asked for: it is for the next walk alone.
 DUE_NOW = sa.text(
     """
     UPDATE sync.problems
-    SET not_before = sync.now()
+    SET not_before = CASE WHEN window_after IS NULL THEN sync.now() END
     WHERE state = 'open' AND kind <> 'held_delete'
         AND (CAST(:id AS bigint) IS NULL OR id = :id)
         AND (CAST(:account_id AS bigint) IS NULL OR account_id = :account_id)
-    RETURNING account_id, kind
+    RETURNING id, account_id
     """
 )
 
 WALK_AGAIN = sa.text(
-    "UPDATE sync.windows SET next_walk_at = sync.now() WHERE state = 'problem' AND account_id = ANY (:accounts)"
+    """
+    UPDATE sync.windows AS w SET next_walk_at = sync.now()
+    FROM sync.problems AS p
+    WHERE p.id = ANY (:problems) AND p.window_after IS NOT NULL
+        AND w.account_id = p.account_id AND w.state <> 'open'
+        AND tstzrange(w.after, w.before) && tstzrange(p.window_after, p.window_before)
+    """
 )
 
 POLL_NOW = sa.text(
@@ -123,15 +130,14 @@ def held_ids(engine: Engine, account_id: int) -> tuple[str, ...]:
 def retry(engine: Engine, *, problem_id: int | None = None, account_id: int | None = None) -> int:
     """Make open problems due now: one, those of an account, or all; returns how many.
 
-    Windows with an unreadable page are walked again. Deletions that are held wait for `accounts confirm-deletes`.
+    Where a page or a message without a usable id cannot be read, its window is walked again. Deletions that are held
+    wait for `accounts confirm-deletes`.
     """
 
     def work(connection: Connection) -> int:
         rows = connection.execute(DUE_NOW, {"id": problem_id, "account_id": account_id}).all()
         accounts = sorted({row.account_id for row in rows})
-        pages = sorted({row.account_id for row in rows if row.kind == "page"})
-        if pages:
-            connection.execute(WALK_AGAIN, {"accounts": pages})
+        connection.execute(WALK_AGAIN, {"problems": [row.id for row in rows]})
         if accounts:
             connection.execute(POLL_NOW, {"accounts": accounts})
         return len(rows)

@@ -119,10 +119,10 @@ returning w.after
 """Where a message was deleted under a walk, the listing may have skipped another."""
 
 RECORD_PROBLEMS = """
-insert into sync.problems as p (account_id, kind, subject, cause, bytes, not_before)
-select %b, u.kind, u.subject, u.cause, u.bytes, sync.now() + make_interval(secs => u.retry_in)
-from unnest(%b::text[], %b::text[], %b::text[], %b::bytea[], %b::float8[])
-     as u (kind, subject, cause, bytes, retry_in)
+insert into sync.problems as p (account_id, kind, subject, cause, bytes, not_before, window_after, window_before)
+select %b, u.kind, u.subject, u.cause, u.bytes, sync.now() + make_interval(secs => u.retry_in), u.after, u.before
+from unnest(%b::text[], %b::text[], %b::text[], %b::bytea[], %b::float8[], %b::timestamptz[], %b::timestamptz[])
+     as u (kind, subject, cause, bytes, retry_in, after, before)
 on conflict (account_id, kind, subject) do update
 set cause = excluded.cause,
     bytes = coalesce(excluded.bytes, p.bytes),
@@ -134,6 +134,8 @@ set cause = excluded.cause,
             sync.now() + least((excluded.not_before - sync.now()) * power(2, least(p.attempts, 12)), interval '6 hours')
         else excluded.not_before
     end,
+    window_after = excluded.window_after,
+    window_before = excluded.window_before,
     state = 'open',
     closed_at = null
 """
@@ -145,6 +147,15 @@ set state = 'closed', closed_at = sync.now(), not_before = null
 from unnest(%b::text[], %b::text[]) as u (kind, subject)
 where p.account_id = %b and p.kind = u.kind and p.subject = u.subject and p.state = 'open'
 """
+
+CLOSE_BY_WALK = """
+update sync.problems
+set state = 'closed', closed_at = sync.now(), not_before = null
+where account_id = %(account_id)s and state = 'open' and window_after is not null
+  and tstzrange(window_after, window_before) && tstzrange(%(after)s, %(before)s)
+  and subject <> all(%(unreadable)s::text[])
+"""
+"""What has no id to ask for is put right by a complete walk that does not find it again."""
 
 CLOSE_BY_MESSAGE = """
 update sync.problems
@@ -206,6 +217,11 @@ LIVE_IDS = """
 select message_id from mail.messages
 where account_id = %(account_id)s and deleted_at is null
   and ((created >= %(after)s and created < %(before)s) or (created is null and %(oldest)s))
+"""
+
+LIVE_AMONG = """
+select message_id from mail.messages
+where account_id = %b and message_id = any(%b::text[]) and deleted_at is null
 """
 
 CUTS = """

@@ -8,7 +8,7 @@
 Kinds and order of events are hints: each message named is asked for, and the answer counts.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from datetime import datetime
 
 from worker.errors import CursorLostError, UnreadableError, UnsupportedError
@@ -31,6 +31,8 @@ from worker.sync.limits import FRESH, RECHECK_ACTIVITY, RETENTION, SAFE_AGE
 from worker.sync.looks import RETRY_FRESH, Looker
 
 Stream = Generator[Batch, Outcome, None]
+Absent = tuple[str, int]
+"""A message id the API calls not found, and the number of the request."""
 
 PIECE = 100
 """Messages looked at before a commit, however many a page of events names."""
@@ -130,6 +132,7 @@ def _batch(
     look = looker.look([c.message_id for c in changes])
     by_id = {c.message_id: c for c in changes}
     fresh = [a for a in look.absent if _fresh(by_id[a[0]], served_at)]
+    fresh = _unseen(store, fresh)
     gone = looker.gone([a for a in look.absent if a not in fresh], "event")
     verdict = brake(store, gone, "event")
     return Batch(
@@ -148,7 +151,13 @@ def _fresh(change: Change, served_at: datetime) -> bool:
     return not change.deletion_announced and (change.newest is None or served_at - change.newest < FRESH)
 
 
-def _pending(absent: tuple[str, int]) -> Problem:
+def _unseen(store: LeasedStore, absent: Sequence[Absent]) -> list[Absent]:
+    """Those of which no live message is mirrored: what has been shown before is not merely late."""
+    live = store.live_among([id_ for id_, _ in absent])
+    return [a for a in absent if a[0] not in live]
+
+
+def _pending(absent: Absent) -> Problem:
     cause = "Announced by an event, but the upstream does not show it yet."
     return Problem(kind="pending", subject=absent[0], cause=cause, retry_in=RETRY_FRESH)
 
@@ -182,7 +191,7 @@ class Retries:
             asked.update(p.subject for p in due)
             ages = {p.subject: p.age for p in due}
             look = self._looker.look(list(ages))
-            early = [a for a in look.absent if ages[a[0]] < FRESH.total_seconds()]
+            early = _unseen(self._store, [a for a in look.absent if ages[a[0]] < FRESH.total_seconds()])
             gone = self._looker.gone([a for a in look.absent if a not in early], "event")
             verdict = brake(self._store, gone, "event")
             settled = {f.message.id for f in look.fetched} | {g.message_id for g in gone}

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from worker.records import LedgerChange, Window
+from worker.records import LedgerChange, Span, Window
 from worker.sync.limits import (
     BEGINNING,
     FIRST_WIDTH,
@@ -224,6 +224,11 @@ def _cadence(window: Window, now: datetime, walked_at: datetime, windows_only: b
     # Spread by the window itself, so that windows laid out together do not all come due together.
     spread = 0.9 + (zlib.crc32(window.after.isoformat().encode()) % 1000) / 5000
     return walked_at + every * spread
+
+
+def span(window: Window) -> Span:
+    """The time a window covers."""
+    return Span(window.after, window.before)
 
 
 def bounds(window: Window) -> str:

@@ -7,7 +7,7 @@ from msgspec import Struct
 from worker.ports import LeasedStore
 from worker.records import Fetched, Gone, Problem, Window
 from worker.sync.brake import brake, held, too_many
-from worker.sync.ledger import bounds
+from worker.sync.ledger import bounds, span
 from worker.sync.limits import END
 from worker.sync.looks import Looker
 
@@ -38,10 +38,7 @@ def sweep(store: LeasedStore, looker: Looker, window: Window, listed: AbstractSe
     sample = looker.look(absent[:: max(1, len(absent) // SAMPLE)])
     if sample.fetched or sample.problems:
         lacking = f"The listing of {bounds(window)} lacks {len(absent)} messages, some of which exist."
-        return Found(
-            sample.fetched,
-            (),
-            (*sample.problems, Problem(kind="page", subject=bounds(window), cause=lacking)),
-        )
+        problem = Problem(kind="page", subject=bounds(window), cause=lacking, window=span(window))
+        return Found(sample.fetched, (), (*sample.problems, problem))
     looker.account()
     return Found(problems=held(absent, cause))

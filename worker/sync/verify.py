@@ -34,6 +34,8 @@ class Verdict(Struct, frozen=True, kw_only=True):
     """Messages not in the mirror that arrived after its last poll; not checked."""
     unchecked: tuple[str, ...] = ()
     """What could not be compared, in words."""
+    unchecked_excused: int = 0
+    """How many of those stand in the problem ledger already."""
 
     @property
     def equal(self) -> bool:
@@ -44,7 +46,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     def equal_but_problems(self) -> bool:
         """Whether all that differs is recorded as an open problem."""
         found = len(self.missing) + len(self.stale) + len(self.extra)
-        return not self.unchecked and found == self.excused
+        return found == self.excused and len(self.unchecked) == self.unchecked_excused
 
 
 class Verification:
@@ -69,20 +71,21 @@ class Verification:
         self._checked = 0
         self._newer = 0
         self._found: list[Difference] = []
-        self._unchecked: list[str] = []
+        self._unchecked: list[tuple[str, str]] = []
 
     def run(self) -> Verdict:
         """Compare the whole mailbox; raises what the source raises for the account as a whole."""
         self._source.profile()
         for window in self._windows or (Window(after=BEGINNING, before=None),):
             self._window(window.after, window.before or END)
-        excused = self._judge.excused([d.message_id for d in self._found])
+        excused = self._judge.excused([*(d.message_id for d in self._found), *(s for s, _ in self._unchecked)])
         of = {kind: tuple(d for d in self._found if d.kind == kind) for kind in ("missing", "stale", "extra")}
         return Verdict(
             checked=self._checked,
             excused=sum(1 for d in self._found if d.message_id in excused),
             newer=self._newer,
-            unchecked=tuple(self._unchecked),
+            unchecked=tuple(f"{subject}: {why}" for subject, why in self._unchecked),
+            unchecked_excused=sum(1 for subject, _ in self._unchecked if subject in excused),
             **of,
         )
 
@@ -104,7 +107,7 @@ class Verification:
     def _give_up(self, after: datetime, before: datetime, error: Exception) -> None:
         halves = ledger.halves(Window(after=after, before=before), before)
         if halves is None:
-            self._unchecked.append(f"{ledger.bounds(Window(after=after, before=before))}: {error}")
+            self._unchecked.append((ledger.bounds(Window(after=after, before=before)), str(error)))
             return
         for half in halves.put:
             self._window(half.after, half.before or before)
@@ -115,7 +118,7 @@ class Verification:
             fresh = [m for m in page.messages if m.id not in listed]
             listed.update(m.id for m in fresh)
             listed.update(r.subject for r in page.rejected)
-            self._unchecked += [f"{r.subject}: {r.reason}" for r in page.rejected]
+            self._unchecked += [(r.subject, r.reason) for r in page.rejected]
             self._judge_all(fresh)
         return listed
 
@@ -169,7 +172,7 @@ class Verification:
             except NotFoundError:
                 self._found.append(Difference(id_, "extra"))
             except (UnreadableError, UpstreamFailedError) as error:
-                self._unchecked.append(f"{id_}: {error}")
+                self._unchecked.append((id_, str(error)))
             else:
                 # The listing skipped it, or shows it in another window: it is compared like any other.
                 self._checked += 1

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from worker.errors import MailmirrorError, PageTokenLostError, UnreadableError, UpstreamFailedError
 from worker.ports import LeasedStore, Source
-from worker.records import Batch, LedgerChange, MessagePage, Outcome, PageToken, Problem, Rejected, Window
+from worker.records import Batch, LedgerChange, MessagePage, Outcome, PageToken, Problem, Rejected, Walked, Window
 from worker.sync import ledger
 from worker.sync.limits import AHEAD, END, LEAF, LOOK_AHEAD_EVERY, MAX_PAGES, TRIES, Limits
 from worker.sync.looks import RETRY_UNREADABLE, Looker
@@ -55,6 +55,7 @@ class Walk:
         self._around = around
         self._disturbed = False
         self._ids: set[str] | None = None
+        self._unreadable: set[str] = set()
         self._tokens: set[PageToken] = set()
         self._tries = 0
         self.closing = False
@@ -107,6 +108,7 @@ class Walk:
             else:
                 upper = ledger.whole(now + AHEAD)
         self._ids = set()
+        self._unreadable.clear()
         self._tokens.clear()
         self.window = replace(
             window,
@@ -139,7 +141,8 @@ class Walk:
         if self._ids is not None:
             self._ids.update(m.id for m in page.messages)
             self._ids.update(r.subject for r in page.rejected)
-        problems = tuple(map(_message_problem, page.rejected))
+        problems = tuple(_message_problem(r, self.window) for r in page.rejected)
+        self._unreadable.update(p.subject for p in problems if p.window is not None)
         batch = Batch(stream="windows", listed=page.messages, asked=asked, problems=problems)
         if page.next_page is None:
             self.closing = self.window.pages > 1 and not self._around.windows_only
@@ -161,8 +164,12 @@ class Walk:
             found = sweep(around.store, around.looker, window, self._ids)
             problems = (*batch.problems, *found.problems)
             batch = replace(batch, fetched=found.fetched, gone=found.gone, problems=problems)
-        change = self._finished(window)
-        return replace(batch, ledger=change, solved=(("page", ledger.bounds(window)),))
+            self._unreadable.update(p.subject for p in found.problems if p.window is not None)
+        batch = replace(batch, ledger=self._finished(window))
+        if self._resumed:
+            # What its first pages held is not remembered, so this walk puts nothing right.
+            return batch
+        return replace(batch, walked=Walked(ledger.span(window), tuple(sorted(self._unreadable))))
 
     def _finished(self, window: Window) -> LedgerChange:
         around = self._around
@@ -208,7 +215,13 @@ class Walk:
         put = tuple(replace(w, state="problem") if w.after == window.after else w for w in change.put)
         cause = f"A page between {ledger.bounds(window)} cannot be read: {error}"
         excerpt = error.excerpt if isinstance(error, UnreadableError) else None
-        problem = Problem(kind="page", subject=ledger.bounds(window), cause=cause, raw=excerpt or None)
+        problem = Problem(
+            kind="page",
+            subject=ledger.bounds(window),
+            cause=cause,
+            raw=excerpt or None,
+            window=ledger.span(window),
+        )
         return Step(Batch(stream="windows", ledger=replace(change, put=put), problems=(problem,)), ends=True)
 
     def _failed(self, error: UpstreamFailedError) -> Batch:
@@ -251,6 +264,12 @@ def _read(window: Window, page: MessagePage) -> Window:
     return replace(window, pages=window.pages + 1, seen=seen, reached=reached)
 
 
-def _message_problem(rejected: Rejected) -> Problem:
-    retry = RETRY_UNREADABLE if rejected.addressable else None
-    return Problem(kind="message", subject=rejected.subject, cause=rejected.reason, raw=rejected.raw, retry_in=retry)
+def _message_problem(rejected: Rejected, window: Window) -> Problem:
+    return Problem(
+        kind="message",
+        subject=rejected.subject,
+        cause=rejected.reason,
+        raw=rejected.raw,
+        retry_in=RETRY_UNREADABLE if rejected.addressable else None,
+        window=None if rejected.addressable else ledger.span(window),
+    )

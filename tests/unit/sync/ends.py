@@ -5,7 +5,7 @@ for thousands of random histories.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 
 from worker.errors import LeaseLostError, NotFoundError, PageTokenLostError, UnreadableError
@@ -25,6 +25,7 @@ from worker.records import (
     Problem,
     Profile,
     Rejected,
+    Span,
     Window,
 )
 from worker.sync import ledger
@@ -55,6 +56,7 @@ class Mailbox:
         self.shuffled = shuffled
         self.poison: set[str] = set()
         self.rejects: set[str] = set()
+        self.addressable = True
         self.token_life: int | None = None
         self.hidden: set[str] = set()
         self.before_answer: Callable[[str], None] = lambda _: None
@@ -100,7 +102,7 @@ class Mailbox:
         if any(id_ in self.poison for _, id_ in part):
             raise UnreadableError("malformed", excerpt=b"{")
         good = tuple(self._message(id_) for _, id_ in part if id_ not in self.rejects)
-        bad = tuple(Rejected(id_, "wrong type", b"{}", True) for _, id_ in part if id_ in self.rejects)
+        bad = tuple(Rejected(id_, "wrong type", b"{}", self.addressable) for _, id_ in part if id_ in self.rejects)
         more = PageToken(str(offset + size)) if offset + size < len(found) else None
         return MessagePage(good, bad, more, NOW)
 
@@ -152,6 +154,13 @@ class MemoryStore:
         self.problems.update({("pending", i): Problem(kind="pending", subject=i, cause="list") for i in held})
         for solved in batch.solved:
             self.problems.pop(solved, None)
+        if batch.walked is not None:
+            walked = batch.walked
+            right = [
+                k for k, p in self.problems.items() if _within(p.window, walked.span) and k[1] not in walked.unreadable
+            ]
+            for key in right:
+                del self.problems[key]
         if batch.cursor is not None:
             self.cursor = Position(batch.cursor.cursor, batch.cursor.supported, 0.0)
         self.ledger = ledger.applied(self.ledger, batch.ledger, NOW)
@@ -180,11 +189,18 @@ class MemoryStore:
         return NOW
 
     def pending(self, limit: int) -> tuple[Pending, ...]:
-        due = [k for k, p in self.problems.items() if k[0] in {"pending", "message"} and p.retry_in is None]
+        due = [
+            k
+            for k, p in self.problems.items()
+            if k[0] in {"pending", "message"} and p.retry_in is None and not p.window
+        ]
         return tuple(Pending(kind, subject, 1, 3600.0) for kind, subject in due[:limit])  # type: ignore[arg-type]
 
     def live_ids(self, after: datetime, before: datetime) -> set[str]:
         return {i for i, m in self.live.items() if m.created is not None and after <= m.created < before}
+
+    def live_among(self, ids: Collection[str]) -> set[str]:
+        return self.live.keys() & set(ids)
 
     def cuts(self, after: datetime, before: datetime, size: int) -> tuple[datetime, ...]:
         times = sorted(
@@ -200,3 +216,10 @@ class MemoryStore:
 
     def live_count(self, at_most: int) -> int:
         return min(len(self.live), at_most)
+
+
+def _within(span: Span | None, walked: Span) -> bool:
+    """Whether two spans overlap."""
+    if span is None:
+        return False
+    return (walked.before is None or span.after < walked.before) and (span.before is None or walked.after < span.before)

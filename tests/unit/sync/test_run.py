@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from tests.unit.sync.ends import NOW, Mailbox, MemoryStore, StillClock
 from worker.errors import LeaseLostError
-from worker.records import Window
+from worker.records import Event, Window
 from worker.sync import limits
 from worker.sync.limits import Limits
 from worker.sync.run import Run, Totals
@@ -182,6 +182,41 @@ def test_what_a_walk_finds_missing_is_asked_for_before_it_is_called_gone() -> No
     assert sorted(mailbox.gets) == ["m00050", "m00060"]
     assert store.dead == {"m00050": "sweep"}
     assert "m00060" in store.live
+
+
+def test_a_known_message_that_is_not_found_any_more_is_gone_at_once() -> None:
+    mailbox, store = Mailbox(spread(100)), MemoryStore()
+    run(mailbox, store)
+    del mailbox.messages["m00007"]
+    mailbox.log.append(Event("m00007", "update", NOW))
+    run(mailbox, store)
+    assert store.dead == {"m00007": "event"}
+    assert not store.problems
+
+
+def test_a_new_message_that_is_not_found_yet_is_pending_and_not_gone() -> None:
+    mailbox, store = Mailbox(spread(100)), MemoryStore()
+    run(mailbox, store)
+    mailbox.log.append(Event("late", "add", NOW))
+    run(mailbox, store)
+    assert store.problems.keys() == {("pending", "late")}
+    assert not store.dead
+
+
+def test_a_message_without_an_id_stays_a_problem_until_a_walk_does_not_find_it() -> None:
+    mailbox, store = Mailbox(spread(30)), MemoryStore()
+    mailbox.rejects = {"m00003"}
+    mailbox.addressable = False
+    run(mailbox, store)
+    assert store.problems.keys() == {("message", "m00003")}
+    make_due(store)
+    run(mailbox, store)
+    assert store.problems.keys() == {("message", "m00003")}
+    mailbox.rejects = set()
+    make_due(store)
+    run(mailbox, store)
+    assert not store.problems
+    assert "m00003" in store.live
 
 
 def test_a_suddenly_empty_mailbox_is_held_and_nothing_is_deleted() -> None:

@@ -1,0 +1,77 @@
+"""Who is due: accounts are picked in Postgres and marked as queued; the queue only rings.
+
+Losing the queue loses nothing: a mark wears off, and the account is picked again. Two dispatchers never pick the same
+account, because rows that are locked are skipped.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from worker.store.engine import retry_transaction
+
+Queue = Literal["live", "backfill"]
+
+QUEUED_SECONDS = 120
+"""How long a mark holds; longer than any wait in a queue that is kept short."""
+
+DUE = """
+with waiting as (
+    select count(*) as taken from sync.accounts
+    where {mark} > sync.now()
+), due as (
+    select id, tenant_id, {due_at} as due_at,
+           row_number() over (partition by tenant_id order by {due_at}) as turn
+    from sync.accounts a
+    where status in ('active', 'backing_off', 'degraded')
+      and {due_at} <= sync.now()
+      and ({mark} is null or {mark} <= sync.now())
+      and (lease_until is null or lease_until <= sync.now())
+      and not exists (
+          select from sync.throttles t where t.scope = a.kind and t.until > sync.now()
+      )
+), picked as (
+    select a.id from sync.accounts a join due using (id)
+    where ({mark} is null or {mark} <= sync.now()) and {due_at} <= sync.now()
+    order by due.turn, due.due_at
+    limit greatest(0, :most - (select taken from waiting))
+    for update of a skip locked
+)
+update sync.accounts a
+set {mark} = sync.now() + make_interval(secs => :seconds)
+from picked where a.id = picked.id
+returning a.id
+"""
+"""Oldest first, tenants in turn; as many as still fit into the queue."""
+
+COLUMNS: dict[Queue, dict[str, str]] = {
+    "live": {"due_at": "next_due_at", "mark": "queued_until"},
+    "backfill": {"due_at": "backfill_due_at", "mark": "backfill_queued_until"},
+}
+
+
+def pick(engine: Engine, queue: Queue, most: int) -> Sequence[int]:
+    """Mark due accounts as queued, so many that at most `most` are marked, and give their ids."""
+    statement = sa.text(DUE.format(**COLUMNS[queue]))
+
+    def work(connection: Connection) -> Sequence[int]:
+        return connection.execute(statement, {"most": most, "seconds": QUEUED_SECONDS}).scalars().all()
+
+    return retry_transaction(engine, work)
+
+
+def throttle(engine: Engine, scope: str, seconds: float, reason: str) -> None:
+    """Let no account of this scope be picked for a while; the longest wait counts."""
+    statement = sa.text(
+        "insert into sync.throttles as t (scope, until, reason)"
+        " values (:scope, sync.now() + make_interval(secs => :seconds), :reason)"
+        " on conflict (scope) do update set until = greatest(t.until, excluded.until), reason = excluded.reason"
+    )
+    retry_transaction(
+        engine,
+        lambda connection: connection.execute(
+            statement, {"scope": scope, "seconds": seconds, "reason": reason}
+        ).close(),
+    )
