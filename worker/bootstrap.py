@@ -201,6 +201,11 @@ class Mirror:
         except MailmirrorError as error:
             leases.release(self.engine, lease, _failed(lease, error), session.row(error))
             raise
+        except Exception as error:
+            # A fault of ours: the account waits longer each time, so that it cannot keep the others from their turn.
+            fault = MailmirrorError(f"An unexpected {type(error).__name__} ended the run.")
+            leases.release(self.engine, lease, _failed(lease, fault), session.row(fault))
+            raise
         except BaseException:
             # Interrupted by a person or a signal: nothing is wrong with the account, and it is due at once.
             leases.release(self.engine, lease, Ending(clean=True, due_in=0.0, backfill_in=0.0), session.row(None))

@@ -28,7 +28,7 @@ def test_a_page_has_the_keys_of_the_seed(start: Any, connect: Any) -> None:
     sandbox.admin("/accounts/1001/deliver", {})
     page = connect(sandbox).get(PATH).json()
     assert page.keys() == {"objects", "cursor", "count", "type", "api"}
-    assert (page["type"], page["api"], page["cursor"]) == ("object_list", "activity", "1")
+    assert (page["type"], page["api"], page["cursor"]) == ("object_list", "activity", "2")
     (event,) = page["objects"]
     assert event.keys() == {"id", "account", "modified", "type", "ip", "metadata", "api"}
     assert (event["account"], event["type"]) == (1001, "add")
@@ -61,7 +61,7 @@ def test_nothing_before_the_subscription_is_told(start: Any, connect: Any) -> No
     assert client.get(f"/accounts/me/subscriptions/{made.json()['id']}/").json() == made.json()
     assert client.get("/accounts/me/subscriptions").json()["objects"] == [made.json()]
     assert client.get("/accounts/me/subscriptions/7/activity").status_code == 404
-    assert drain(client) == ([], "1")
+    assert drain(client) == ([], "2")
     second = client.post("/accounts/me/subscriptions/")
     assert (second.status_code, second.json()["error_code"]) == (403, "forbidden")
     deleted = client.delete("/accounts/me/subscriptions/default")
@@ -118,7 +118,7 @@ def test_activity_comes_after_its_lag(start: Any, connect: Any) -> None:
     client = connect(sandbox)
     sandbox.admin("/accounts/1001/deliver", {})
     _, cursor = drain(client)
-    assert cursor == "0"
+    assert cursor == "1"
     sandbox.admin("/clock", {"advance": 61})
     assert len(drain(client, cursor)[0]) == 1
 
@@ -171,9 +171,9 @@ def test_the_latest_cursor_is_off_unless_switched_on(start: Any, connect: Any) -
     sandbox = start()
     sandbox.admin("/accounts/1001/deliver", {"count": 3})
     client = connect(sandbox)
-    assert client.get("/accounts/me/events/latest/").json() == {"cursor": "3"}
+    assert client.get("/accounts/me/events/latest/").json() == {"cursor": "4"}
     for path in ("latest", "latest-cursor"):
         assert client.get(f"{PATH}/{path}").status_code == 404
     sandbox.admin("/switches", {"latest_cursor": True})
     for path in ("latest", "latest-cursor"):
-        assert client.get(f"{PATH}/{path}").json() == {"cursor": "3"}
+        assert client.get(f"{PATH}/{path}").json() == {"cursor": "4"}

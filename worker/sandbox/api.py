@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from . import ids, listing, render, search, wire
 from .account import Account, Subscription
+from .changelog import FIRST_CURSOR
 from .problems import ApiError, invalid, not_found
 from .wire import Call, Reply
 from .world import World
@@ -136,7 +137,7 @@ def latest_cursor(world: World, account: Account, call: Call) -> Reply:
     elif not world.switches_of(account).latest_cursor:
         raise not_found("Resource")
     subscription(account, call)
-    return wire.reply({"cursor": str(len(account.log))})
+    return wire.reply({"cursor": str(len(account.log) + FIRST_CURSOR)})
 
 
 def _file(world: World, account: Account, call: Call) -> tuple[int, int | None]:

@@ -7,6 +7,8 @@ from .options import Switches
 from .problems import ApiError, invalid, not_found
 
 HOUR = 3600
+FIRST_CURSOR = 1
+"""The cursor before the first change; "0" is another word for the oldest change that is kept."""
 _LONGEST = 20
 
 
@@ -52,12 +54,13 @@ class ChangeLog:
         dropped = self.dropped(start, switches, now)
         place = dropped if cursor is None else self._place(cursor, dropped, switches)
         found = self.changes[place : min(place + count, max(visible, place))]
-        return found, str(found[-1].seq if found else place)
+        return found, str((found[-1].seq if found else place) + FIRST_CURSOR)
 
     def _place(self, cursor: str, dropped: int, switches: Switches) -> int:
-        known = cursor.isascii() and cursor.isdecimal() and len(cursor) < _LONGEST and int(cursor) <= len(self.changes)
-        if known and int(cursor) >= dropped:
-            return int(cursor)
+        known = cursor.isascii() and cursor.isdecimal() and len(cursor) < _LONGEST
+        place = int(cursor) - FIRST_CURSOR if known else -1
+        if dropped <= place <= len(self.changes):
+            return place
         if cursor == "0" or switches.cursor_expiry == "silent_skip":
             return dropped
         raise expired_cursor(switches.cursor_expiry)
