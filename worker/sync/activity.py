@@ -25,7 +25,6 @@ from worker.records import (
     Rejected,
 )
 from worker.sync import ledger
-from worker.sync.brake import brake
 from worker.sync.changes import Change, fold
 from worker.sync.limits import FRESH, RECHECK_ACTIVITY, RETENTION, SAFE_AGE
 from worker.sync.looks import RETRY_FRESH, Looker
@@ -134,12 +133,11 @@ def _batch(
     fresh = [a for a in look.absent if _fresh(by_id[a[0]], served_at)]
     fresh = _unseen(store, fresh)
     gone = looker.gone([a for a in look.absent if a not in fresh], "event")
-    verdict = brake(store, gone, "event")
     return Batch(
         stream="activity",
         fetched=look.fetched,
-        gone=verdict.gone,
-        problems=(*problems, *look.problems, *verdict.held, *map(_pending, fresh)),
+        gone=gone,
+        problems=(*problems, *look.problems, *map(_pending, fresh)),
         cursor=cursor,
         polled=polled,
         ledger=ledger,
@@ -193,12 +191,11 @@ class Retries:
             look = self._looker.look(list(ages))
             early = _unseen(self._store, [a for a in look.absent if ages[a[0]] < FRESH.total_seconds()])
             gone = self._looker.gone([a for a in look.absent if a not in early], "event")
-            verdict = brake(self._store, gone, "event")
             settled = {f.message.id for f in look.fetched} | {g.message_id for g in gone}
             yield Batch(
                 stream="pending",
                 fetched=look.fetched,
-                gone=verdict.gone,
-                problems=(*look.problems, *verdict.held, *map(_pending, early)),
+                gone=gone,
+                problems=(*look.problems, *map(_pending, early)),
                 solved=tuple((p.kind, p.subject) for p in due if p.subject in settled),
             )

@@ -6,6 +6,7 @@ max(50, half of the mailbox). What is held becomes one problem a message, in the
 """
 
 from collections.abc import Iterable, Sequence
+from typing import get_args
 
 from msgspec import Struct
 
@@ -21,10 +22,21 @@ class Verdict(Struct, frozen=True):
     held: tuple[Problem, ...] = ()
 
 
-def brake(store: LeasedStore, gone: Sequence[Gone], found_by: FoundBy) -> Verdict:
-    """Let the deletions through, or hold all of them when they would make too many for one day."""
-    cause = too_many(store, len(gone), found_by)
-    return Verdict(held=held((g.message_id for g in gone), cause)) if cause else Verdict(gone=tuple(gone))
+def brake(store: LeasedStore, gone: Sequence[Gone]) -> Verdict:
+    """Let deletions through, or hold all that were found in one way when they would make too many for one day.
+
+    What this lets through must be committed before it is asked again: it counts what the store knows.
+    """
+    through: list[Gone] = [g for g in gone if g.found_by is None]
+    stopped: list[Problem] = []
+    for found_by in get_args(FoundBy):
+        some = [g for g in gone if g.found_by == found_by]
+        cause = too_many(store, len(some), found_by)
+        if cause is None:
+            through += some
+        else:
+            stopped += held((g.message_id for g in some), cause)
+    return Verdict(gone=tuple(through), held=tuple(stopped))
 
 
 def too_many(store: LeasedStore, count: int, found_by: FoundBy) -> str | None:

@@ -136,11 +136,11 @@ def finished(window: Window, now: datetime, walked_at: datetime, *, windows_only
 def next_walk(window: Window, now: datetime, walked_at: datetime, *, windows_only: bool) -> datetime:
     """When a window is walked again: the head hourly, the last 30 days daily, the rest every 30 days.
 
-    Without activity, lists are the only way to notice anything: the head then comes with every poll, and the last
-    three days hourly.
+    Without activity, lists are the only way to notice anything: the last three days come hourly then. (The head comes
+    with every run; see `worker.sync.run`.)
     """
     if window.before is None:
-        return walked_at if windows_only else walked_at + HOURLY
+        return walked_at + HOURLY
     return _cadence(window, now, walked_at, windows_only)
 
 

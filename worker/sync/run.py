@@ -17,6 +17,7 @@ from worker.ports import Clock, LeasedStore, Source
 from worker.records import Batch, LedgerChange, Outcome, Window
 from worker.sync import ledger
 from worker.sync.activity import Retries, follow
+from worker.sync.brake import brake
 from worker.sync.limits import LEAF, Limits
 from worker.sync.looks import Looker
 from worker.sync.names import name_folders
@@ -74,6 +75,9 @@ class Run:
         self._active: dict[Future[Batch | None], tuple[Walk, Stream]] = {}
         self._walking: list[Walk] = []
         self._walked_again: Counter[datetime] = Counter()
+        self._windows_only = False
+        self._look_at_head = False
+        """Whether the head is still to be walked in this run, because only lists tell of new mail."""
         self._polled = clock.monotonic()
         self._began = clock.monotonic()
         self.totals = Totals()
@@ -91,7 +95,7 @@ class Run:
         while not stop():
             self.poll()
             walks = self.totals.walks
-            if not self._store.walk_due():
+            if not self._look_at_head and not self._store.walk_due():
                 return True
             self.walk(stop)
             if self.totals.walks == walks and not stop():
@@ -102,6 +106,10 @@ class Run:
     def poll(self) -> None:
         """Read the activity stream to its end, and ask again for what is pending."""
         self._drive(follow(self._source, self._store, self._looker))
+        position = self._store.position()
+        windows_only = position is None or not position.supported
+        self._look_at_head = self._look_at_head or (windows_only and not self._windows_only)
+        self._windows_only = windows_only
         self._drive(Retries(self._store, self._looker).batches())
         self._polled = self._clock.monotonic()
 
@@ -163,6 +171,9 @@ class Run:
     def _next_window(self) -> Window | None:
         busy = self._busy()
         free = [w for w in self._windows if w.after not in busy]
+        if self._look_at_head and free and free[0].before is None:
+            self._look_at_head = False
+            return free[0]
         last = ledger.at_last_stretch(self._windows, self._limits.window_messages)
         for window in free:
             if window.state == "open" and (last or not ledger.is_frontier(window)):
@@ -188,7 +199,6 @@ class Run:
         return {walk.window.after for walk in self._walking}
 
     def _surroundings(self) -> Surroundings:
-        position = self._store.position()
         return Surroundings(
             source=self._source,
             store=self._store,
@@ -196,7 +206,7 @@ class Run:
             seen=self._seen,
             limits=self._limits,
             upstream_now=self._upstream_now,
-            windows_only=position is None or not position.supported,
+            windows_only=self._windows_only,
         )
 
     def _upstream_now(self) -> datetime:
@@ -211,7 +221,7 @@ class Run:
 
     def _commit(self, batch: Batch) -> Outcome:
         walking = tuple(walk.window.after for walk in self._walking)
-        admitted = self._seen.admit(replace(batch, walking=walking) if walking else batch)
+        admitted = self._braked(self._seen.admit(replace(batch, walking=walking) if walking else batch))
         outcome = self._store.commit(admitted)
         self._seen.settle(batch.asked, *(f.asked for f in batch.fetched), *(g.asked for g in batch.gone))
         for walk in self._walking:
@@ -221,6 +231,13 @@ class Run:
             self._windows = ledger.applied(self._windows, batch.ledger, self._store.now())
         self._count(admitted, outcome)
         return outcome
+
+    def _braked(self, batch: Batch) -> Batch:
+        """Hold what would be too many deletions; decided here, where commits come one after another."""
+        if not batch.gone:
+            return batch
+        verdict = brake(self._store, batch.gone)
+        return replace(batch, gone=verdict.gone, problems=(*batch.problems, *verdict.held))
 
     def _count(self, batch: Batch, outcome: Outcome) -> None:
         totals = self.totals

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from worker.ports import LeasedStore
 from worker.records import Fetched, Gone, Problem, Window
-from worker.sync.brake import brake, held, too_many
+from worker.sync.brake import held, too_many
 from worker.sync.ledger import bounds, span
 from worker.sync.limits import END
 from worker.sync.looks import Looker
@@ -33,8 +33,7 @@ def sweep(store: LeasedStore, looker: Looker, window: Window, listed: AbstractSe
     cause = too_many(store, len(absent), "sweep")
     if cause is None:
         look = looker.look(absent)
-        verdict = brake(store, looker.gone(look.absent, "sweep"), "sweep")
-        return Found(look.fetched, verdict.gone, (*look.problems, *verdict.held))
+        return Found(look.fetched, looker.gone(look.absent, "sweep"), look.problems)
     sample = looker.look(absent[:: max(1, len(absent) // SAMPLE)])
     if sample.fetched or sample.problems:
         lacking = f"The listing of {bounds(window)} lacks {len(absent)} messages, some of which exist."
