@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Identity, Index, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, Double, Identity, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import NOW, SYNC, XACT, Base, BigInt, Xid8
@@ -56,7 +56,13 @@ class Account(Base):
         comment="When its history is worked on next; null when there is nothing to do.",
     )
     queued_until: Mapped[datetime | None] = mapped_column(
-        comment="Not dispatched again before this time: a task for it is on its way. Written by dispatch."
+        comment="Not dispatched for changes before this time: a task for it is on its way. Written by dispatch."
+    )
+    backfill_queued_until: Mapped[datetime | None] = mapped_column(
+        comment="As queued_until, for the work on its history."
+    )
+    poll_seconds: Mapped[float | None] = mapped_column(
+        Double, comment="Seconds between its polls as they are now: few while it changes, more while it is quiet."
     )
     lease_owner: Mapped[str | None] = mapped_column(comment="The worker that holds the account, for people to read.")
     lease_until: Mapped[datetime | None] = mapped_column(

@@ -11,13 +11,16 @@ from msgspec import Struct
 from worker.errors import UsageError
 
 HOSTED_URL = "https://api.kloudless.com/v1"
+FILE = "_FILE"
+"""Ends the name of a variable that names a file with the value: for secrets that are mounted as files."""
 SECRETS = frozenset({"database_url", "redis_url", "kloudless_api_key", "keyring"})
 
 
 class Settings(Struct, frozen=True, kw_only=True):
     """Everything that can be set; the name in the environment is `MAILMIRROR_` and the field in capitals.
 
-    `database_url` and `redis_url` are read from `DATABASE_URL` and `REDIS_URL`.
+    `database_url` and `redis_url` are read from `DATABASE_URL` and `REDIS_URL`. Each variable has a second one with
+    `_FILE` at its end, which names a file that holds the value.
     """
 
     database_url: str | None = None
@@ -50,6 +53,16 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Messages aimed at in one window of the ledger."""
     slice_seconds: float = 30.0
     """Seconds of work on one account before others get their turn."""
+    poll_seconds: float = 60.0
+    """Seconds between polls of an account that changes."""
+    poll_slowest: float = 300.0
+    """Seconds between polls of an account that has been quiet for long."""
+    dispatch_seconds: float = 2.0
+    """Seconds between looks at which accounts are due."""
+    live_slots: int = 200
+    """Accounts that may wait for, or be in, a look at what has changed."""
+    backfill_slots: int = 4
+    """Accounts whose history is worked on at the same time."""
 
     def __repr__(self) -> str:
         return f"Settings({self.shown()})"
@@ -72,7 +85,7 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Settings:
     values: dict[str, object] = {}
     for name in Settings.__struct_fields__:
         variable = variable_of(name)
-        text = environ.get(variable, "")
+        text = _given(variable, environ)
         if not text:
             continue
         try:
@@ -82,6 +95,42 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Settings:
             raise UsageError(message) from error
     _check(values)
     return Settings(**values)  # type: ignore[arg-type]  # each value was converted to its field's type above
+
+
+def _given(variable: str, environ: Mapping[str, str]) -> str:
+    """The text of a variable, or of the file that its `_FILE` twin names; empty when neither says anything."""
+    text = environ.get(variable, "")
+    path = environ.get(f"{variable}{FILE}", "")
+    if not path:
+        return text
+    if text:
+        message = f"{variable} and {variable}{FILE} are both set. Unset one of them."
+        raise UsageError(message)
+    try:
+        return Path(path).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        message = f"{variable}{FILE} names {path}, which cannot be read: {reason}."
+        raise UsageError(message) from error
+
+
+def to_environment(settings: Settings, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """An environment in which `from_environment` reads these settings, whatever the folder it runs in.
+
+    Everything else in `environ` stays as it is.
+    """
+    if settings.keyring and os.path.isfile(os.path.expanduser(settings.keyring)):  # noqa: PTH111, PTH113  # any text
+        settings = msgspec.structs.replace(settings, keyring=str(Path(settings.keyring).expanduser().absolute()))
+    ours = {variable_of(name): getattr(settings, name) for name in Settings.__struct_fields__}
+    hidden = {f"{variable}{suffix}" for variable in ours for suffix in ("", FILE)}
+    kept = {variable: text for variable, text in environ.items() if variable not in hidden}
+    return kept | {variable: _written(value) for variable, value in ours.items() if value is not None}
+
+
+def _written(value: object) -> str:
+    if isinstance(value, Path):
+        return str(value.absolute())
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _wanted(kind: object) -> str:
@@ -115,6 +164,11 @@ LIMITS = {
     "request_timeout": (1, 80),
     "window_messages": (1, 5000),
     "slice_seconds": (1, 80),
+    "poll_seconds": (1, 86_400),
+    "poll_slowest": (1, 86_400),
+    "dispatch_seconds": (0.2, 60),
+    "live_slots": (1, 100_000),
+    "backfill_slots": (1, 10_000),
 }
 
 

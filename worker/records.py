@@ -130,6 +130,9 @@ class Profile(Struct, frozen=True):
     """The upstream's `Date`, whole seconds UTC."""
 
 
+Queue = Literal["live", "backfill"]
+"""Where a task waits: for a look at what has changed, or for work on the history."""
+
 Status = Literal["active", "backing_off", "auth_required", "degraded", "gone", "paused"]
 """States of an account; paused, gone and auth_required wait for a person."""
 

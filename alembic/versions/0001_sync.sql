@@ -27,6 +27,8 @@ CREATE TABLE sync.accounts (
     next_due_at timestamptz DEFAULT sync.now() NOT NULL,
     backfill_due_at timestamptz DEFAULT sync.now(),
     queued_until timestamptz,
+    backfill_queued_until timestamptz,
+    poll_seconds double precision,
     lease_owner text,
     lease_until timestamptz,
     lease_epoch bigint DEFAULT 0 NOT NULL,
@@ -55,7 +57,9 @@ COMMENT ON COLUMN sync.accounts.polled_at IS 'When changes were last read to the
 COMMENT ON COLUMN sync.accounts.changed_in IS 'Transaction of the last change to what mail.accounts shows, polled_at apart: the row''s place in the change feed.';
 COMMENT ON COLUMN sync.accounts.next_due_at IS 'When the account is polled next for changes.';
 COMMENT ON COLUMN sync.accounts.backfill_due_at IS 'When its history is worked on next; null when there is nothing to do.';
-COMMENT ON COLUMN sync.accounts.queued_until IS 'Not dispatched again before this time: a task for it is on its way. Written by dispatch.';
+COMMENT ON COLUMN sync.accounts.queued_until IS 'Not dispatched for changes before this time: a task for it is on its way. Written by dispatch.';
+COMMENT ON COLUMN sync.accounts.backfill_queued_until IS 'As queued_until, for the work on its history.';
+COMMENT ON COLUMN sync.accounts.poll_seconds IS 'Seconds between its polls as they are now: few while it changes, more while it is quiet.';
 COMMENT ON COLUMN sync.accounts.lease_owner IS 'The worker that holds the account, for people to read.';
 COMMENT ON COLUMN sync.accounts.lease_until IS 'When the lease ends unless it is renewed; null when nobody holds the account.';
 COMMENT ON COLUMN sync.accounts.lease_epoch IS 'Grows by one with every lease: the fence. A commit of an older lease changes nothing.';

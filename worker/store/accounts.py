@@ -55,6 +55,7 @@ class AccountRow(Struct, frozen=True, kw_only=True):
     lease_until: datetime | None
     lease_epoch: int
     failures: int
+    poll_seconds: float | None
 
     @property
     def label(self) -> str:
@@ -71,6 +72,7 @@ AT_WORK_AGAIN: dict[str, Any] = {
     "next_due_at": NOW,
     "backfill_due_at": NOW,
     "queued_until": None,
+    "backfill_queued_until": None,
 }
 
 FENCED_OFF: dict[str, Any] = {
@@ -78,6 +80,7 @@ FENCED_OFF: dict[str, Any] = {
     "lease_owner": None,
     "lease_until": None,
     "queued_until": None,
+    "backfill_queued_until": None,
 }
 """Ends whatever run is at work: its next commit changes nothing."""
 

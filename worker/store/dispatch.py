@@ -5,14 +5,12 @@ account, because rows that are locked are skipped.
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from worker.records import Queue
 from worker.store.engine import retry_transaction
-
-Queue = Literal["live", "backfill"]
 
 QUEUED_SECONDS = 120
 """How long a mark holds; longer than any wait in a queue that is kept short."""
@@ -60,6 +58,12 @@ def pick(engine: Engine, queue: Queue, most: int) -> Sequence[int]:
         return connection.execute(statement, {"most": most, "seconds": QUEUED_SECONDS}).scalars().all()
 
     return retry_transaction(engine, work)
+
+
+def unmark(engine: Engine, account_id: int, queue: Queue) -> None:
+    """Let the account be picked again: its task met another worker's lease and did nothing."""
+    statement = sa.text(f"update sync.accounts set {COLUMNS[queue]['mark']} = null where id = :id")  # noqa: S608  # our own column
+    retry_transaction(engine, lambda connection: connection.execute(statement, {"id": account_id}).close())
 
 
 def throttle(engine: Engine, scope: str, seconds: float, reason: str) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from models import Account
 from worker.errors import LeaseHeldError, UsageError
-from worker.records import Outcome, Status
+from worker.records import Outcome, Queue, Status
 from worker.store.accounts import COLUMNS, AccountRow, account_of, unknown
 from worker.store.engine import NOW, retry_transaction
 
@@ -41,11 +41,13 @@ class Ending(Struct, frozen=True, kw_only=True):
     clean: bool
     """Whether the run ended as it should: clears the count of failures."""
     due_in: float
-    """Seconds until the account is polled again."""
-    backfill_in: float | None = None
-    """Seconds until its history is worked on again; None when nothing is left to do."""
-    polled: bool = False
-    """Whether changes were read to their end."""
+    """Seconds until the account is polled again, give or take a tenth."""
+    backfill_in: float = 0.0
+    """Seconds that work on its history waits at least; else it is due when the ledger says so."""
+    poll_seconds: float | None = None
+    """Seconds between polls from now on; None leaves them."""
+    queue: Queue | None = None
+    """The queue whose task this was; None for a person's command, which makes every queued task needless."""
     status: Status | None = None
     """A new status; None leaves it as it is."""
     reason: str | None = None
@@ -77,11 +79,19 @@ HOLDER = sa.text(
 RELEASE = sa.text(
     """
     UPDATE sync.accounts
-    SET lease_owner = NULL, lease_until = NULL, queued_until = NULL,
+    SET lease_owner = NULL, lease_until = NULL,
+        queued_until = CASE WHEN :queue = 'backfill' THEN queued_until END,
+        backfill_queued_until = CASE WHEN :queue = 'live' THEN backfill_queued_until END,
         failures = CASE WHEN :clean THEN 0 ELSE failures END,
-        next_due_at = sync.now() + make_interval(secs => :due_in),
-        backfill_due_at = sync.now() + make_interval(secs => CAST(:backfill_in AS float8)),
-        polled_at = CASE WHEN :polled THEN sync.now() ELSE polled_at END,
+        next_due_at = sync.now() + make_interval(secs => :due_in * (0.9 + 0.2 * random())),
+        backfill_due_at = (
+            SELECT greatest(sync.now() + make_interval(secs => :backfill_in), ledger.due_at)
+            FROM (SELECT CASE
+                WHEN EXISTS (SELECT FROM sync.windows WHERE account_id = :id AND state = 'open') THEN sync.now()
+                ELSE (SELECT min(next_walk_at) FROM sync.windows WHERE account_id = :id) END) AS ledger (due_at)
+            WHERE ledger.due_at IS NOT NULL
+        ),
+        poll_seconds = COALESCE(:poll_seconds, poll_seconds),
         status = COALESCE(:status, status),
         status_reason = CASE WHEN CAST(:status AS text) IS NULL THEN status_reason ELSE :reason END,
         changed_in = CASE
@@ -173,7 +183,8 @@ def release(engine: Engine, lease: Lease, ending: Ending, run: Run | None = None
                 "clean": ending.clean,
                 "due_in": ending.due_in,
                 "backfill_in": ending.backfill_in,
-                "polled": ending.polled,
+                "poll_seconds": ending.poll_seconds,
+                "queue": ending.queue,
                 "status": ending.status,
                 "reason": ending.reason,
             },

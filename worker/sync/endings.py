@@ -17,6 +17,7 @@ from worker.records import Status
 
 BACK_OFF = 30.0
 LONGEST = 3600.0
+SLOWER = 1.25
 
 
 class Consequence(Struct, frozen=True):
@@ -51,3 +52,10 @@ def pause(error: MailmirrorError, failures: int) -> float:
     if isinstance(error, ThrottledError) and error.retry_after is not None:
         return error.retry_after
     return float(min(LONGEST, BACK_OFF * 2 ** max(0, failures - 1)))
+
+
+def next_poll(current: float | None, *, changed: bool, fastest: float, slowest: float) -> float:
+    """Seconds between polls from now on: the fewest after a change, more with each quiet poll."""
+    if changed or current is None:
+        return fastest
+    return max(fastest, min(slowest, current * SLOWER))

@@ -75,7 +75,8 @@ class Run:
         self._active: dict[Future[Batch | None], tuple[Walk, Stream]] = {}
         self._walking: list[Walk] = []
         self._walked_again: Counter[datetime] = Counter()
-        self._windows_only = False
+        self.windows_only = False
+        """Whether the account has no activity, as the last poll found."""
         self._look_at_head = False
         """Whether the head is still to be walked in this run, because only lists tell of new mail."""
         self._polled = clock.monotonic()
@@ -103,23 +104,30 @@ class Run:
             self._drive(name_folders(self._source, self._store))
         return False
 
+    def changes(self, stop: Callable[[], bool]) -> bool:
+        """Read what has changed, and nothing else; where only lists tell, that is one walk of the head."""
+        self.poll()
+        if self._look_at_head and not stop():
+            self.walk(stop, head_alone=True)
+        return not self._look_at_head
+
     def poll(self) -> None:
         """Read the activity stream to its end, and ask again for what is pending."""
         self._drive(follow(self._source, self._store, self._looker))
         position = self._store.position()
         windows_only = position is None or not position.supported
-        self._look_at_head = self._look_at_head or (windows_only and not self._windows_only)
-        self._windows_only = windows_only
+        self._look_at_head = self._look_at_head or (windows_only and not self.windows_only)
+        self.windows_only = windows_only
         self._drive(Retries(self._store, self._looker).batches())
         self._polled = self._clock.monotonic()
 
-    def walk(self, stop: Callable[[], bool]) -> None:
+    def walk(self, stop: Callable[[], bool], *, head_alone: bool = False) -> None:
         """Walk what is open or due, newest first and several at once, until nothing is left or `stop` says so."""
         self._windows = self._store.windows()
         try:
             while True:
-                if not stop():
-                    self._begin_walks()
+                if not stop() and (self._look_at_head or not head_alone):
+                    self._begin_walks(1 if head_alone else self._limits.parallel_windows)
                 if not self._active:
                     return
                 ready, _ = wait(self._active, return_when=FIRST_COMPLETED)
@@ -148,8 +156,8 @@ class Run:
         else:
             self._active[self._walks.submit(_step, stream, outcome)] = (walk, stream)
 
-    def _begin_walks(self) -> None:
-        while len(self._active) < self._limits.parallel_windows:
+    def _begin_walks(self, parallel: int) -> None:
+        while len(self._active) < parallel:
             self._plan()
             window = self._next_window()
             if window is None:
@@ -206,7 +214,7 @@ class Run:
             seen=self._seen,
             limits=self._limits,
             upstream_now=self._upstream_now,
-            windows_only=self._windows_only,
+            windows_only=self.windows_only,
         )
 
     def _upstream_now(self) -> datetime:

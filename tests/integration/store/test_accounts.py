@@ -174,7 +174,7 @@ def test_changes_people_see_move_the_place_in_the_feed(engine: Engine, connectio
 
     first = place()
     lease = take_lease(engine, account.id, "worker 1")
-    release(engine, lease, Ending(clean=True, due_in=60, polled=True))
+    release(engine, lease, Ending(clean=True, due_in=60))
     assert place() == first
     lease = take_lease(engine, account.id, "worker 1")
     release(engine, lease, Ending(clean=True, due_in=60, status="degraded", reason="No change events."))

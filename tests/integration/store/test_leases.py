@@ -2,13 +2,14 @@
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import psycopg
 import pytest
 from sqlalchemy.engine import Engine
 
 from worker.errors import LeaseHeldError, UsageError
-from worker.records import Outcome
+from worker.records import Outcome, Queue
 from worker.store import accounts
 from worker.store.engine import connect
 from worker.store.leases import Ending, Lease, Run, record_run, release, take_lease
@@ -107,24 +108,62 @@ def test_an_unknown_or_paused_account_has_no_lease(engine: Engine, account_id: i
         take_lease(engine, account_id, "worker 1")
 
 
-def test_the_end_of_a_run_sets_the_schedule_and_the_status(engine: Engine, account_id: int) -> None:
+def test_the_end_of_a_run_sets_the_schedule_and_the_status(
+    engine: Engine, account_id: int, connection: psycopg.Connection
+) -> None:
     lease = take_lease(engine, account_id, "worker 1")
-    ending = Ending(clean=True, due_in=30, backfill_in=5, polled=True, status="degraded", reason="No change events.")
+    ending = Ending(clean=True, due_in=30, poll_seconds=75, status="degraded", reason="No change events.")
     assert release(engine, lease, ending)
     account = accounts.get(engine, account_id)
-    assert account.polled_at is not None
-    assert account.backfill_due_at is not None
-    assert (account.next_due_at - account.polled_at).total_seconds() == 30
-    assert (account.backfill_due_at - account.polled_at).total_seconds() == 5
+    in_seconds = "SELECT extract(epoch FROM next_due_at - now()) BETWEEN 20 AND 33 FROM sync.accounts"
+    assert connection.execute(in_seconds).fetchall() == [(True,)]
+    assert account.poll_seconds == 75
     assert (account.status, account.status_reason) == ("degraded", "No change events.")
 
     release(engine, take_lease(engine, account_id, "worker 1"), DONE)
     account = accounts.get(engine, account_id)
-    assert account.backfill_due_at is None
+    assert account.poll_seconds == 75
     assert (account.status, account.status_reason) == ("degraded", "No change events.")
 
     release(engine, take_lease(engine, account_id, "worker 1"), Ending(clean=True, due_in=1, status="active"))
     assert accounts.get(engine, account_id).status_reason is None
+
+
+def test_history_is_due_when_the_ledger_says_so(
+    engine: Engine, account_id: int, connection: psycopg.Connection
+) -> None:
+    def due_after(ending: Ending, *windows: str) -> str | None:
+        connection.execute("DELETE FROM sync.windows")
+        for values in windows:
+            connection.execute(f"INSERT INTO sync.windows (account_id, after, before, state, next_walk_at) {values}")
+        release(engine, take_lease(engine, account_id, "worker 1"), ending)
+        found = connection.execute(
+            "SELECT round(extract(epoch FROM backfill_due_at - now()) / 60)::int::text FROM sync.accounts"
+        ).fetchone()
+        assert found is not None
+        return found[0] and str(found[0])
+
+    opened = f"VALUES ({account_id}, '2000-01-01Z', '2001-01-01Z', 'open', NULL)"
+    later = f"VALUES ({account_id}, '2001-01-01Z', NULL, 'done', now() + interval '50 minutes')"
+    assert due_after(DONE) is None
+    assert due_after(DONE, later) == "50"
+    assert due_after(DONE, opened, later) == "0"
+    assert due_after(Ending(clean=False, due_in=60, backfill_in=600), opened, later) == "10"
+
+
+@pytest.mark.parametrize(
+    ("queue", "marked"), [("live", (None, True)), ("backfill", (True, None)), (None, (None, None))]
+)
+def test_a_turn_ends_the_wait_of_its_own_queue(
+    engine: Engine, account_id: int, connection: psycopg.Connection, queue: Queue | None, marked: tuple[Any, Any]
+) -> None:
+    connection.execute("UPDATE sync.accounts SET queued_until = now(), backfill_queued_until = now()")
+    release(engine, take_lease(engine, account_id, "worker 1"), Ending(clean=True, due_in=1, queue=queue))
+    found = connection.execute(
+        "SELECT nullif(queued_until IS NOT NULL, false), nullif(backfill_queued_until IS NOT NULL, false)"
+        " FROM sync.accounts"
+    ).fetchall()
+    assert found == [marked]
 
 
 def test_runs_leave_a_row_only_when_they_did_something(

@@ -1,0 +1,230 @@
+"""Composition root: settings and an account become source, store and engine; a run becomes what it leaves behind."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from worker.bootstrap.turns import Report, SystemClock, Turn
+from worker.config import Settings
+from worker.errors import LeaseLostError, MailmirrorError, ThrottledError
+from worker.ports import Source
+from worker.records import Profile, Queue
+from worker.sources import kloudless, open_source
+from worker.store import accounts, credentials, dispatch, leases, migrations, owners, problems
+from worker.store.accounts import AccountRow
+from worker.store.credentials import KeyRing
+from worker.store.engine import Engine, connect, translated
+from worker.store.judge import PostgresJudge
+from worker.store.leases import Ending
+from worker.store.migrations import require_current
+from worker.store.postgres import windows_of
+from worker.store.rows import Projection
+from worker.sync.confirm import Confirmed
+from worker.sync.run import Totals
+from worker.sync.verify import Verdict, Verification
+
+APP_WAIT = 30.0
+"""Seconds all accounts of an app wait when the upstream does not say how long."""
+
+
+class Mirror:
+    """Everything a process needs for its accounts; make one per process, after a fork."""
+
+    def __init__(self, settings: Settings, engine: Engine, keys: KeyRing) -> None:
+        self.settings = settings
+        self.engine = engine
+        self.keys = keys
+        self.clock = SystemClock()
+        self.projection = Projection.of(settings)
+        self.requests = 0
+        """Requests that finished runs have sent, those that failed among them."""
+
+    @classmethod
+    def open(cls, settings: Settings, *, make_keys: bool = False) -> "Mirror":
+        """Connect to the database of the settings and check that its schema is ours.
+
+        Raises UsageError for a database or key ring that cannot be used, StoreUnavailableError while it is away.
+        """
+        engine = connect(settings.require_database(), pool_size=settings.parallel_windows + 2)
+        try:
+            with translated(), engine.connect() as connection:
+                require_current(connection)
+            return cls(settings, engine, credentials.load_keys(settings, make=make_keys))
+        except MailmirrorError:
+            engine.dispose()
+            raise
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.engine.dispose()
+
+    def source(self, account: AccountRow) -> Source:
+        """Open the account's source; raises UsageError when its token cannot be read."""
+        token = credentials.load_token(self.engine, self.keys, account.id)
+        return open_source(
+            account.kind, self.settings, upstream_id=account.upstream_id, token=token, service=account.service
+        )
+
+    def sync(
+        self,
+        account_id: int,
+        *,
+        stop: Callable[[], bool],
+        observe: Callable[[Totals], None] = lambda _: None,
+    ) -> Report:
+        """Run one account to quiescence or until `stop`, under a lease of its own.
+
+        Raises LeaseHeldError while another worker has it, UsageError for an unknown or paused one, and the error that
+        ended the run after it was noted on the account.
+        """
+        with self._turn(account_id) as turn:
+            return turn.run(stop, observe)
+
+    def take_turn(self, account_id: int, queue: Queue) -> Report:
+        """Do what a task from this queue is for, for one slice of time; raises as `sync`.
+
+        `live` reads what has changed; `backfill` also walks what is open or due, and polls meanwhile.
+        """
+        end = self.clock.monotonic() + self.settings.slice_seconds
+        with self._turn(account_id, queue) as turn:
+            return turn.run(lambda: self.clock.monotonic() >= end)
+
+    def verify(self, account_id: int, observe: Callable[[int, int], None]) -> Verdict:
+        """Compare the whole mailbox with its mirror, field by field."""
+        account = accounts.get(self.engine, account_id)
+        source = self.source(account)
+        try:
+            return Verification(
+                source,
+                PostgresJudge(self.engine, account_id, self.projection),
+                windows_of(self.engine, account_id),
+                page_size=self.settings.page_size,
+                polled_at=account.polled_at,
+                observe=observe,
+            ).run()
+        finally:
+            source.close()
+
+    def add_account(
+        self,
+        kind: str,
+        *,
+        upstream_id: str | None,
+        token: str | None,
+        service: str | None = None,
+        address: str | None = None,
+        tenant_id: str = "default",
+    ) -> AccountRow:
+        """Add an account that the upstream has answered for; what is not given is taken from its answer.
+
+        Raises what `ask_upstream` raises, and UsageError for a mailbox that is an account already.
+        """
+        profile = ask_upstream(self.settings, kind, upstream_id, token)
+        if token is not None:
+            self.keys = credentials.load_keys(self.settings, make=True)
+        return accounts.add(
+            self.engine,
+            kind=kind,
+            upstream_id=profile.upstream_id,
+            service=service or profile.service,
+            address=address or profile.address,
+            tenant_id=tenant_id,
+            token=token,
+            keys=self.keys,
+        )
+
+    def set_token(self, account: AccountRow, token: str) -> None:
+        """Give an account a new token, after the upstream has said that it is good and this account's."""
+        ask_upstream(self.settings, account.kind, account.upstream_id, token)
+        self.keys = credentials.load_keys(self.settings, make=True)
+        accounts.set_token(self.engine, account.id, token, self.keys)
+
+    def pick(self, queue: Queue) -> Sequence[int]:
+        """Mark accounts that are due as queued, as many as the settings allow, and give their ids."""
+        settings = self.settings
+        return dispatch.pick(self.engine, queue, settings.live_slots if queue == "live" else settings.backfill_slots)
+
+    def unmark(self, account_id: int, queue: Queue) -> None:
+        """Let an account be picked again whose task found another worker at work."""
+        dispatch.unmark(self.engine, account_id, queue)
+
+    def throttle(self, account_id: int, error: ThrottledError) -> None:
+        """Let all accounts of the same app wait when the upstream means all of them; one alone waits already."""
+        if error.scope == "app":
+            seconds = error.retry_after or APP_WAIT
+            dispatch.throttle(self.engine, accounts.get(self.engine, account_id).kind, seconds, str(error))
+
+    def confirm_deletes(self, account_id: int, observe: Callable[[int], None] = lambda _: None) -> Confirmed:
+        """Ask the upstream again for every deletion that is held, and apply those it confirms, under a lease.
+
+        Raises as `sync`.
+        """
+        held = problems.held_ids(self.engine, account_id)
+        with self._turn(account_id) as turn:
+            return turn.confirm(held, observe)
+
+    @contextmanager
+    def _turn(self, account_id: int, queue: Queue | None = None) -> Iterator[Turn]:
+        """Hold the lease and the source for a turn, and leave the account as the turn ended."""
+        source = self.source(accounts.get(self.engine, account_id))
+        try:
+            lease = leases.take_lease(self.engine, account_id, owners.this_process(), dead=owners.is_dead)
+            turn = Turn(
+                engine=self.engine,
+                lease=lease,
+                source=source,
+                projection=self.projection,
+                settings=self.settings,
+                clock=self.clock,
+                queue=queue,
+            )
+            try:
+                yield turn
+            except LeaseLostError:
+                raise
+            except MailmirrorError as error:
+                leases.release(self.engine, lease, turn.failed(error), turn.row(error))
+                raise
+            except Exception as error:
+                # A fault of ours: the account waits longer each time, so that it cannot keep others from their turn.
+                fault = MailmirrorError(f"An unexpected {type(error).__name__} ended the run.")
+                leases.release(self.engine, lease, turn.failed(fault), turn.row(fault))
+                raise
+            except BaseException:
+                # Interrupted by a person or a signal: nothing is wrong with the account, and it is due at once.
+                leases.release(self.engine, lease, Ending(clean=True, due_in=0.0, queue=queue), turn.row(None))
+                raise
+            else:
+                leases.release(self.engine, lease, turn.ending(), turn.row(None))
+        finally:
+            self.requests += source.requests
+            source.close()
+
+
+def ask_upstream(settings: Settings, kind: str, upstream_id: str | None, token: str | None) -> Profile:
+    """Ask the upstream whether the credential is good, and whose account it is for.
+
+    Raises CredentialRefusedError, UsageError when it belongs to another account, and what `Source.profile` raises.
+    """
+    if kind == "kloudless" and token is not None:
+        return kloudless.check_token(settings, token, upstream_id)
+    source = open_source(kind, settings, upstream_id=upstream_id or kloudless.ME, token=token)
+    try:
+        return source.profile()
+    finally:
+        source.close()
+
+
+def migrate(settings: Settings, revision: str = "head") -> tuple[str | None, str | None]:
+    """Bring the database to `revision`; returns the revisions before and after.
+
+    Raises UsageError for a database that cannot serve, StoreUnavailableError when it is away or a table is in use.
+    """
+    url = settings.require_database()
+    before = migrations.current(url)
+    migrations.upgrade(url, revision)
+    return before, migrations.current(url)
+
+
+def schema_revision(settings: Settings) -> str | None:
+    """Read the revision of the database; None before the first migration."""
+    return migrations.current(settings.require_database())

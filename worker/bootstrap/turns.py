@@ -1,0 +1,158 @@
+"""One turn on one account under its lease, and what it leaves behind."""
+
+import time
+from collections.abc import Callable, Sequence
+
+from msgspec import Struct
+
+from worker.config import Settings
+from worker.errors import MailmirrorError
+from worker.ports import Clock, Source
+from worker.records import Outcome, Queue, Status
+from worker.store.engine import Engine
+from worker.store.leases import Ending, Lease
+from worker.store.leases import Run as RunRow
+from worker.store.postgres import PostgresStore
+from worker.store.rows import Projection
+from worker.sync.confirm import Confirmed, confirm
+from worker.sync.endings import consequence, next_poll, pause
+from worker.sync.limits import Limits
+from worker.sync.run import Run, Totals
+
+WITHOUT_ACTIVITY = "The upstream tells of no changes for this account; it is mirrored by listing alone."
+
+
+class SystemClock:
+    """The machine's monotonic clock."""
+
+    def monotonic(self) -> float:
+        """See `ports.Clock`."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """See `ports.Clock`."""
+        time.sleep(seconds)
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """How a run ended."""
+
+    quiet: bool
+    """Whether nothing was left that is due."""
+    totals: Totals
+    requests: int
+    seconds: float
+
+
+class Turn:
+    """The work under one lease; `ending`, `failed` and `row` say afterwards what becomes of the account."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        lease: Lease,
+        source: Source,
+        projection: Projection,
+        settings: Settings,
+        clock: Clock,
+        queue: Queue | None,
+    ) -> None:
+        self._engine = engine
+        self._lease = lease
+        self._source = source
+        self._projection = projection
+        self._settings = settings
+        self._clock = clock
+        self._queue = queue
+        self._totals = Totals()
+        self._quiet = False
+        self._windows_only = False
+        self._confirmed = False
+
+    def run(self, stop: Callable[[], bool], observe: Callable[[Totals], None] = lambda _: None) -> Report:
+        """Keep the account current until nothing is due, or until `stop`."""
+        began = self._clock.monotonic()
+        settings = self._settings
+        limits = Limits(
+            page_size=settings.page_size,
+            window_messages=settings.window_messages,
+            parallel_windows=settings.parallel_windows,
+            parallel_fetches=settings.parallel_fetches,
+            poll_seconds=settings.poll_seconds,
+        )
+
+        def note(totals: Totals) -> None:
+            self._totals = totals
+            observe(totals)
+
+        with self._store() as store:
+            run = Run(self._source, store, self._clock, limits, note)
+            try:
+                self._quiet = run.changes(stop) if self._queue == "live" else run.until_quiet(stop)
+                self._windows_only = run.windows_only
+            finally:
+                run.close()
+        seconds = self._clock.monotonic() - began
+        return Report(quiet=self._quiet, totals=self._totals, requests=self._source.requests, seconds=seconds)
+
+    def confirm(self, held: Sequence[str], observe: Callable[[int], None]) -> Confirmed:
+        """Ask again for what is held; says nothing of how the account is otherwise."""
+        self._confirmed = True
+        parallel = self._settings.parallel_fetches
+        with self._store() as store:
+            found = confirm(self._source, store, self._clock, held, parallel=parallel, observe=observe)
+        self._quiet = True
+        self._totals = Totals(tombstoned=found.deleted, updated=found.still_there)
+        return found
+
+    def ending(self) -> Ending:
+        """How the account goes on after a turn without an error."""
+        if self._confirmed:
+            return Ending(clean=True, due_in=0.0, queue=self._queue)
+        settings, totals = self._settings, self._totals
+        changed = bool(totals.added + totals.updated + totals.tombstoned + totals.revived)
+        seconds = next_poll(
+            self._lease.account.poll_seconds,
+            changed=changed,
+            fastest=settings.poll_seconds,
+            slowest=settings.poll_slowest,
+        )
+        status: Status = "degraded" if self._windows_only else "active"
+        return Ending(
+            clean=True,
+            due_in=seconds if self._quiet or self._queue == "backfill" else 0.0,
+            poll_seconds=seconds,
+            queue=self._queue,
+            status=status,
+            reason=WITHOUT_ACTIVITY if self._windows_only else None,
+        )
+
+    def failed(self, error: MailmirrorError) -> Ending:
+        """How the account goes on after an error."""
+        seconds = pause(error, self._lease.account.failures)
+        status = consequence(error).status
+        return Ending(
+            clean=False, due_in=seconds, backfill_in=seconds, queue=self._queue, status=status, reason=str(error)
+        )
+
+    def row(self, error: MailmirrorError | None) -> RunRow:
+        """The row of `sync.runs`."""
+        totals = self._totals
+        return RunRow(
+            outcome="failed" if error else "done" if self._quiet else "partial",
+            changes=Outcome(
+                added=totals.added,
+                updated=totals.updated,
+                unchanged=totals.unchanged,
+                tombstoned=totals.tombstoned,
+                revived=totals.revived,
+            ),
+            requests=self._source.requests,
+            windows_walked=totals.walks,
+            error_kind=type(error).__name__ if error else None,
+            error=str(error) if error else None,
+        )
+
+    def _store(self) -> PostgresStore:
+        return PostgresStore(self._engine, self._lease.account_id, self._lease.epoch, self._projection)
