@@ -57,6 +57,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Seconds between polls of an account that changes."""
     poll_slowest: float = 300.0
     """Seconds between polls of an account that has been quiet for long."""
+    back_off: float = 10.0
+    """Seconds an account waits after a failure; doubled with each further one, up to an hour."""
     dispatch_seconds: float = 2.0
     """Seconds between looks at which accounts are due."""
     live_slots: int = 200
@@ -166,6 +168,7 @@ LIMITS = {
     "slice_seconds": (1, 80),
     "poll_seconds": (1, 86_400),
     "poll_slowest": (1, 86_400),
+    "back_off": (0.1, 3600),
     "dispatch_seconds": (0.2, 60),
     "live_slots": (1, 100_000),
     "backfill_slots": (1, 10_000),

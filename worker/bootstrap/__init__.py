@@ -2,7 +2,7 @@
 
 from worker.bootstrap.mirror import Mirror, ask_upstream, migrate, schema_revision
 from worker.bootstrap.turns import Report
-from worker.store import accounts, owners, problems, status
+from worker.store import accounts, owners, problems, showcase, status
 from worker.store.accounts import AccountRow
 from worker.sync.confirm import Confirmed
 from worker.sync.run import Totals
@@ -21,5 +21,6 @@ __all__ = [
     "owners",
     "problems",
     "schema_revision",
+    "showcase",
     "status",
 ]

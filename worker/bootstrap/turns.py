@@ -130,7 +130,7 @@ class Turn:
 
     def failed(self, error: MailmirrorError) -> Ending:
         """How the account goes on after an error."""
-        seconds = pause(error, self._lease.account.failures)
+        seconds = pause(error, self._lease.account.failures, self._settings.back_off)
         status = consequence(error).status
         return Ending(
             clean=False, due_in=seconds, backfill_in=seconds, queue=self._queue, status=status, reason=str(error)

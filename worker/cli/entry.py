@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import typer
 from typer.main import get_command
 
-from worker.cli import accounts, installation, problems, sandbox, status, sync, verify
+from worker.cli import accounts, demo, installation, problems, sandbox, status, sync, up, verify
 from worker.cli.output import DONE, FAILED, INTERRUPTED, USAGE, advised, fail, note
 from worker.errors import MailmirrorError, UsageError
 
@@ -23,6 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("demo")(demo.demo)
+app.command("up")(up.up)
 app.command("migrate")(installation.migrate)
 app.add_typer(accounts.app, name="accounts")
 app.command("sync")(sync.sync)

@@ -1,7 +1,7 @@
 """`mailmirror up`: everything on one machine, until Ctrl-C."""
 
-import os
 import select
+import shlex
 import signal
 import sys
 import time
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.cli import output, session
+from worker.config import Settings
 from worker.errors import MailmirrorError, StoreUnavailableError
 from worker.local.stack import Stack, Workers
 
@@ -35,43 +36,41 @@ def up(
         # A closed terminal ends it in order, as Ctrl-C does.
         signal.signal(signal.SIGHUP, signal.default_int_handler)
     workers = (Workers("live", "live", live), Workers("backfill", "backfill", backfill))
-    stack = Stack(session.settings(), workers=workers, tell=output.note)
+    settings = session.settings()
     try:
-        with stack:
+        with Stack(settings, workers=workers, tell=output.note) as stack:
             bootstrap.migrate(stack.settings)
+            # Workers read the keys once: they must be there before the first token is sealed.
+            bootstrap.Mirror.open(stack.settings, make_keys=True).close()
             stack.start_workers()
-            _introduce(stack)
+            _introduce(stack, settings)
             _watch(stack)
     except KeyboardInterrupt:
         pass
-    output.note(f"Stopped. The data stays in {stack.folder.path}.")
+    output.note(f"Stopped. The data stays in {settings.data.absolute()}.")
     return output.DONE
 
 
-def _introduce(stack: Stack) -> None:
+def _introduce(stack: Stack, given: Settings) -> None:
     """Say where the data is, and what to type in another shell."""
-    given = session.settings()
     folder = stack.folder
     kept = [name for name, url in (("database", given.database_url), ("queue", given.redis_url)) if not url]
-    output.say(f"mailmirror is up. {_listed([*kept, 'logs', 'key file'])} are kept in {folder.path}.")
-    elsewhere = [name for name in ("DATABASE_URL", "REDIS_URL") if getattr(given, name.lower())]
-    if elsewhere:
-        output.say(f"{_listed(elsewhere)} was given and is used." if len(elsewhere) == 1 else "Both URLs are used.")
+    if not given.keyring:
+        kept.append("key file")
+    output.say(f"mailmirror is up. Kept in {folder.path}: {', '.join([*kept, 'logs'])}.")
+    for name in ("DATABASE_URL", "REDIS_URL"):
+        if getattr(given, name.lower()):
+            output.say(f"{name} was given and is used as it is.")
     output.say("\nIn another shell:")
     if not given.database_url:
-        output.say(f"export DATABASE_URL_FILE={folder.database_url_file}")
-    output.say(f"export MAILMIRROR_DATA={folder.path}")
+        output.say(f"export DATABASE_URL_FILE={shlex.quote(str(folder.database_url_file))}")
+    output.say(f"export MAILMIRROR_DATA={shlex.quote(str(folder.path))}")
     output.say("mailmirror accounts add kloudless --token-stdin < token.txt")
     query = "SELECT created, subject FROM mail.live_messages ORDER BY created DESC LIMIT 10"
-    url = "$DATABASE_URL" if given.database_url else "$(cat $DATABASE_URL_FILE)"
+    url = "$DATABASE_URL" if given.database_url else '$(cat "$DATABASE_URL_FILE")'
     output.say(f'psql "{url}" -c "{query}"')
     output.say("\nCtrl-C stops everything.")
     output.flush()
-
-
-def _listed(words: list[str]) -> str:
-    sentence = f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else words[0]
-    return sentence[0].upper() + sentence[1:]
 
 
 def _watch(stack: Stack) -> None:
@@ -81,8 +80,9 @@ def _watch(stack: Stack) -> None:
         stack.poll()
         now = time.monotonic()
         if now >= line_at:
-            line_at = now + LINE_EVERY
             line = _standing(stack)
+            # Counting a large mirror takes its time: most of it is left for the mirroring.
+            line_at = now + max(LINE_EVERY, 20 * (time.monotonic() - now))
             if line != said or now - said_at > SAY_AGAIN_AFTER:
                 output.say(f"{time.strftime('%H:%M:%S')}  {line}")
                 output.flush()
@@ -110,13 +110,13 @@ def summary(accounts: "list[AccountStatus]") -> str:
     if not accounts:
         return "no accounts yet"
     complete = sum(account.complete for account in accounts)
-    waiting = sum(account.status not in {"active", "degraded"} for account in accounts)
+    waiting = sum(account.status in {"auth_required", "gone", "paused"} for account in accounts)
     parts = [
         output.counted(len(accounts), "account"),
         output.counted(sum(account.live or 0 for account in accounts), "message"),
         f"{complete:,} complete" if complete < len(accounts) else "all complete",
         output.counted(sum(account.problems for account in accounts), "open problem"),
-        f"{waiting:,} waiting for you or paused" if waiting else "",
+        f"{waiting:,} paused or waiting for a person" if waiting else "",
     ]
     return ", ".join(filter(None, parts))
 

@@ -10,7 +10,7 @@ Every POST takes a JSON object. `select` stands for one way to name messages: "m
 | GET /accounts/{id} | | account |
 | POST /accounts/{id} | broken, removed, activity (on, forbidden, unsupported), subscribed, token ("revoke", "renew") | account |
 | GET /accounts/{id}/truth | | NDJSON: {account, service, address, count, labels, folders, log_length}, then each live message |
-| GET /accounts/{id}/log?after=seq&limit=n | | {"length", "changes": [{seq, at, kind, message_id}]} |
+| GET /accounts/{id}/log?after=seq&limit=n | | {"length", "changes": [{seq, at, seconds, kind, message_id}]} |
 | POST /accounts/{id}/deliver | count, created, reply_to, labels, folder, raw (text) or raw_base64 | {"message_ids"} |
 | POST /accounts/{id}/relabel | select, add [names], remove [names] | {"message_ids"} |
 | POST /accounts/{id}/move | select, folder (name or id) | {"message_ids"}: the new ids with move_changes_id |

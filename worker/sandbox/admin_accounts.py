@@ -114,7 +114,13 @@ async def truth(world: World, account: Account) -> AsyncIterator[bytes]:
 def _log(account: Account, call: Call) -> Reply:
     after, limit = int(call.get("after") or 0), int(call.get("limit") or 100_000)
     changes = [
-        {"seq": c.seq, "at": times.iso(int(c.at)), "kind": c.kind, "message_id": account.message_id(c.serial)}
+        {
+            "seq": c.seq,
+            "at": times.iso(int(c.at)),
+            "seconds": c.at,
+            "kind": c.kind,
+            "message_id": account.message_id(c.serial),
+        }
         for c in account.log.changes[after : after + limit]
     ]
     return wire.reply({"length": len(account.log), "changes": changes})

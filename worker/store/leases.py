@@ -41,7 +41,7 @@ class Ending(Struct, frozen=True, kw_only=True):
     clean: bool
     """Whether the run ended as it should: clears the count of failures."""
     due_in: float
-    """Seconds until the account is polled again, give or take a tenth."""
+    """Seconds until the account is polled again, and up to a tenth more."""
     backfill_in: float = 0.0
     """Seconds that work on its history waits at least; else it is due when the ledger says so."""
     poll_seconds: float | None = None
@@ -83,7 +83,7 @@ RELEASE = sa.text(
         queued_until = CASE WHEN :queue = 'backfill' THEN queued_until END,
         backfill_queued_until = CASE WHEN :queue = 'live' THEN backfill_queued_until END,
         failures = CASE WHEN :clean THEN 0 ELSE failures END,
-        next_due_at = sync.now() + make_interval(secs => :due_in * (0.9 + 0.2 * random())),
+        next_due_at = sync.now() + make_interval(secs => :due_in * (1 + 0.1 * random())),
         backfill_due_at = (
             SELECT greatest(sync.now() + make_interval(secs => :backfill_in), ledger.due_at)
             FROM (SELECT CASE

@@ -15,7 +15,6 @@ from worker.errors import (
 )
 from worker.records import Status
 
-BACK_OFF = 30.0
 LONGEST = 3600.0
 SLOWER = 1.25
 
@@ -47,11 +46,11 @@ def consequence(error: MailmirrorError) -> Consequence:
     return next(found for kind, found in TABLE if isinstance(error, kind))
 
 
-def pause(error: MailmirrorError, failures: int) -> float:
-    """Seconds until the next attempt: what the upstream asks for, else growing with the failures in a row."""
+def pause(error: MailmirrorError, failures: int, back_off: float) -> float:
+    """Seconds until the next attempt: what the upstream asks for, else doubling with the failures in a row."""
     if isinstance(error, ThrottledError) and error.retry_after is not None:
         return error.retry_after
-    return float(min(LONGEST, BACK_OFF * 2 ** max(0, failures - 1)))
+    return float(min(LONGEST, back_off * 2.0 ** min(max(0, failures - 1), 30)))
 
 
 def next_poll(current: float | None, *, changed: bool, fastest: float, slowest: float) -> float:

@@ -6,7 +6,7 @@ import pytest
 
 from worker import errors
 from worker.errors import CredentialRefusedError, MailmirrorError, ThrottledError, UnreachableError
-from worker.sync.endings import LONGEST, TABLE, consequence, pause
+from worker.sync.endings import LONGEST, TABLE, consequence, next_poll, pause
 
 
 def test_every_error_has_a_consequence() -> None:
@@ -20,10 +20,22 @@ def test_a_refused_credential_waits_for_a_person() -> None:
     assert not after.waits
 
 
-@pytest.mark.parametrize(("failures", "seconds"), [(1, 30), (2, 60), (5, 480), (30, LONGEST)])
+@pytest.mark.parametrize(("failures", "seconds"), [(1, 10), (2, 20), (5, 160), (9999, LONGEST)])
 def test_the_pause_grows_with_failures_in_a_row_up_to_an_hour(failures: int, seconds: float) -> None:
-    assert pause(UnreachableError("no", kind="connect"), failures) == seconds
+    assert pause(UnreachableError("no", kind="connect"), failures, back_off=10.0) == seconds
 
 
 def test_the_upstream_says_how_long_to_wait() -> None:
-    assert pause(ThrottledError("slow down", retry_after=7.0, scope="account"), failures=9) == 7.0
+    assert pause(ThrottledError("slow down", retry_after=7.0, scope="account"), failures=9, back_off=10.0) == 7.0
+
+
+def test_a_quiet_account_is_polled_less_often_and_a_change_brings_it_back() -> None:
+    seconds = next_poll(None, changed=False, fastest=60.0, slowest=300.0)
+    paces = [seconds]
+    for _ in range(20):
+        seconds = next_poll(seconds, changed=False, fastest=60.0, slowest=300.0)
+        paces.append(seconds)
+    assert paces[0] == 60.0
+    assert paces == sorted(paces)
+    assert paces[-1] == 300.0
+    assert next_poll(seconds, changed=True, fastest=60.0, slowest=300.0) == 60.0
