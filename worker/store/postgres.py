@@ -230,6 +230,8 @@ class PostgresStore:
             if batch.solved:
                 kinds, subjects = zip(*batch.solved, strict=True)
                 cursor.execute(sql.CLOSE_SOLVED, (list(kinds), list(subjects), self.account_id))
+            if batch.polled:
+                cursor.execute(sql.CLOSE_EVENTS, (self.account_id,))
             if batch.walked is not None:
                 values = {
                     "account_id": self.account_id,

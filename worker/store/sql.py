@@ -157,6 +157,18 @@ where account_id = %(account_id)s and state = 'open' and window_after is not nul
 """
 """What has no id to ask for is put right by a complete walk that does not find it again."""
 
+CLOSE_EVENTS = """
+update sync.problems p
+set state = 'closed', closed_at = sync.now(), not_before = null
+where p.account_id = %b and p.state = 'open' and p.kind = 'event'
+  and not exists (
+      select from sync.windows w
+      where w.account_id = p.account_id
+        and (w.state = 'open' or w.walked_at is null or w.walked_at < p.last_seen_at)
+  )
+"""
+"""What an unreadable event may have meant is put right once every window has been walked after it."""
+
 CLOSE_BY_MESSAGE = """
 update sync.problems
 set state = 'closed', closed_at = sync.now(), not_before = null

@@ -22,6 +22,7 @@ from worker.records import (
     Outcome,
     Position,
     Problem,
+    ProblemKind,
     Rejected,
 )
 from worker.sync import ledger
@@ -32,6 +33,9 @@ from worker.sync.looks import RETRY_FRESH, Looker
 Stream = Generator[Batch, Outcome, None]
 Absent = tuple[str, int]
 """A message id the API calls not found, and the number of the request."""
+
+STUCK: tuple[ProblemKind, str] = ("event", "cursor")
+"""The problem of a cursor that does not move although events come."""
 
 PIECE = 100
 """Messages looked at before a commit, however many a page of events names."""
@@ -108,6 +112,7 @@ def _read(source: Source, store: LeasedStore, looker: Looker, position: Position
             page.served_at,
             changes,
             problems=_unreadable(page, stuck=stuck),
+            solved=() if stuck else (STUCK,),
             cursor=CursorMove(page.cursor) if moves else None,
             polled=at_end,
             ledger=LedgerChange(walk_all=anew),
@@ -124,6 +129,7 @@ def _batch(
     changes: tuple[Change, ...],
     *,
     problems: tuple[Problem, ...] = (),
+    solved: tuple[tuple[ProblemKind, str], ...] = (),
     cursor: CursorMove | None = None,
     polled: bool = False,
     ledger: LedgerChange = LedgerChange(),  # noqa: B008  # frozen, so sharing it is safe
@@ -138,6 +144,7 @@ def _batch(
         fetched=look.fetched,
         gone=gone,
         problems=(*problems, *look.problems, *map(_pending, fresh)),
+        solved=solved,
         cursor=cursor,
         polled=polled,
         ledger=ledger,
@@ -164,7 +171,7 @@ def _unreadable(page: ActivityPage, *, stuck: bool) -> tuple[Problem, ...]:
     problems = tuple(map(_event_problem, page.rejected))
     if stuck:
         cause = f"The activity stream gave {page.count} events but its cursor did not move."
-        problems += (Problem(kind="event", subject="cursor", cause=cause),)
+        problems += (Problem(kind=STUCK[0], subject=STUCK[1], cause=cause),)
     return problems
 
 

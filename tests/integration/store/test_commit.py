@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 from sqlalchemy.engine import Engine
 
 from tests.integration.store.mail import (
@@ -280,6 +281,25 @@ def test_a_problem_seen_again_waits_longer_and_one_put_right_closes(store: Postg
     assert table(connection, "select state, closed_at is not null from sync.problems") == [("closed", True)]
     store.commit(Batch(stream="activity", problems=(problem,)))
     assert table(connection, "select state, attempts from sync.problems") == [("open", 1)]
+
+
+def test_an_unreadable_event_is_put_right_when_every_window_was_walked_after_it(
+    store: PostgresStore, connection: Sql
+) -> None:
+    before, edge = DAY - timedelta(days=9), DAY
+    walked = {"state": "done", "walked_at": before}
+    windows = (Window(after=before, before=edge, **walked), Window(after=edge, before=None, **walked))  # type: ignore[arg-type]
+    event = Problem(kind="event", subject="sha256:1", cause="no id")
+    store.commit(Batch(stream="activity", problems=(event,), ledger=LedgerChange(put=windows)))
+
+    def walk_and_poll(window: Window) -> str:
+        again = replace(window, walked_at=store.now() + timedelta(seconds=1))
+        store.commit(Batch(stream="windows", ledger=LedgerChange(put=(again,))))
+        store.commit(Batch(stream="activity", polled=True))
+        return str(table(connection, "select state from sync.problems")[0][0])
+
+    assert walk_and_poll(windows[0]) == "open"
+    assert walk_and_poll(windows[1]) == "closed"
 
 
 def test_the_ledger_splits_and_merges_in_one_commit(store: PostgresStore) -> None:
