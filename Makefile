@@ -2,13 +2,16 @@
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help check test format migrate revision lock clean
+.PHONY: help demo up check test format migrate revision lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 # Test processes side by side; each has a PostgreSQL of its own.
 JOBS ?= 2
+
+# Enough to run it; where the development set-up is, that has it all.
+RUNNABLE := $(VENV)/$(if $(wildcard $(VENV)/.installed),.ready,.runnable)
 
 # The newest Python from 3.11 on that can make virtual environments.
 PYTHON ?= $(shell for name in python3.14 python3.13 python3.12 python3.11 python3; do \
@@ -18,12 +21,18 @@ PYTHON ?= $(shell for name in python3.14 python3.13 python3.12 python3.11 python
 help: ## list the targets
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
+demo: $(RUNNABLE) ## the whole story on this machine in half a minute; nothing is left behind
+	@$(BIN)/mailmirror demo $(DEMO)
+
+up: $(RUNNABLE) ## run everything on this machine until Ctrl-C; data stays in .data
+	@$(BIN)/mailmirror up
+
 check: $(VENV)/.ready ## format, lint, types, contracts and the tests that need no server (under a minute)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q -m "not postgres and not server and not slow"
+	$(BIN)/pytest -q -n $(JOBS) -m "not postgres and not server and not slow"
 
 test: $(VENV)/.ready ## all tests, on a PostgreSQL that they start and stop themselves
 	$(BIN)/pytest -n $(JOBS) --dist worksteal
@@ -49,8 +58,8 @@ lock: ## pin the dependencies anew from pyproject.toml (needs uv)
 	  "$$uv" pip compile --no-config --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate pyproject.toml "$$@"; }; \
 	pin -o requirements.lock; \
-	pin --extra local -c requirements.lock -o requirements-local.lock; \
-	pin --extra local --extra dev -c requirements-local.lock -o requirements-dev.lock; \
+	pin --extra local --extra build -c requirements.lock -o requirements-local.lock; \
+	pin --extra local --extra build --extra dev -c requirements-local.lock -o requirements-dev.lock; \
 	grep -c == requirements.lock requirements-local.lock requirements-dev.lock
 
 clean: ## remove .venv and caches; data in .data stays
@@ -60,15 +69,26 @@ clean: ## remove .venv and caches; data in .data stays
 # --- set-up ----------------------------------------------------------------------------------------
 
 # uv would be faster, but it does not read pip's settings (proxy, mirror, certificates).
+define install
+@test -n "$(PYTHON)" || { echo 'No Python 3.11 or newer that can make virtual environments was found.'; \
+  echo 'Debian, Ubuntu: apt install python3 python3-venv.  macOS: brew install python'; exit 2; }
+@echo "Setting up $(VENV) with $$("$(PYTHON)" --version)"
+@"$(BIN)/python" -c '' 2>/dev/null || "$(PYTHON)" -m venv --clear $(VENV)
+@$(PIP) install --require-hashes --only-binary :all: -r $(1)
+endef
+
+# The build back-end is in the locks already: nothing is fetched here.
+INSTALL_SELF := $(PIP) install --no-index --no-deps --no-build-isolation --editable .
+
 $(VENV)/.installed: requirements-dev.lock
-	@test -n "$(PYTHON)" || { echo 'No Python 3.11 or newer that can make virtual environments was found.'; \
-	  echo 'Debian, Ubuntu: apt install python3 python3-venv.  macOS: brew install python'; exit 2; }
-	@echo "Setting up $(VENV) with $$("$(PYTHON)" --version)"
-	@"$(BIN)/python" -c '' 2>/dev/null || "$(PYTHON)" -m venv --clear $(VENV)
-	@$(PIP) install --require-hashes --only-binary :all: -r requirements-dev.lock
+	$(call install,$<)
 	@touch $@
 
-# The build back-end is in the lock already: nothing is fetched here.
 $(VENV)/.ready: $(VENV)/.installed pyproject.toml
-	@$(PIP) install --no-index --no-deps --no-build-isolation --editable .
+	@$(INSTALL_SELF)
+	@touch $@
+
+$(VENV)/.runnable: requirements-local.lock pyproject.toml
+	$(call install,$<)
+	@$(INSTALL_SELF)
 	@touch $@

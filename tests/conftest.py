@@ -1,4 +1,4 @@
-"""Fixtures every test may ask for: real PostgreSQL servers, fresh databases on them, real mail."""
+"""Fixtures every test may ask for: real PostgreSQL servers, fresh databases on them, a real Valkey, real mail."""
 
 import os
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ import pytest
 from psycopg import sql
 
 from worker.local.postgres import THROW_AWAY, PostgresBinaries, RunningPostgres, find_binaries, start
+from worker.local.valkey import RunningValkey, start_valkey
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -83,10 +84,13 @@ def _preferred_server() -> PostgresBinaries | None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs PostgreSQL, so that `make check` can leave it out."""
+    """Mark what needs PostgreSQL or Valkey, so that `make check` can leave it out."""
     for item in items:
-        if {"postgres", "any_postgres"} & set(getattr(item, "fixturenames", ())):
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if {"postgres", "any_postgres"} & fixtures:
             item.add_marker(pytest.mark.postgres)
+        if "valkey" in fixtures:
+            item.add_marker(pytest.mark.server)
 
 
 @pytest.fixture(scope="session")
@@ -141,6 +145,13 @@ def connection(database: str) -> Iterator[psycopg.Connection]:
     url = database.replace("postgresql+psycopg://", "postgresql://", 1)
     with psycopg.connect(url, autocommit=True) as opened:
         yield opened
+
+
+@pytest.fixture
+def valkey() -> Iterator[RunningValkey]:
+    """An empty Valkey of the test's own, with nothing kept."""
+    with start_valkey() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from worker.local import cluster, postgres
 from worker.local.binaries import PostgresBinaries, find_binaries
 from worker.local.errors import LocalError
 from worker.local.postgres import THROW_AWAY, RunningPostgres, start
-from worker.local.process import server_account
+from worker.local.process import free_port, server_account
 
 pytestmark = pytest.mark.server
 
@@ -155,9 +155,9 @@ def test_a_taken_port_is_tried_again_elsewhere(monkeypatch: pytest.MonkeyPatch) 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        free = postgres._free_port()
+        free = free_port()
         ports = [free, taken.getsockname()[1]]
-        monkeypatch.setattr(postgres, "_free_port", ports.pop)
+        monkeypatch.setattr(postgres, "free_port", ports.pop)
         with start() as server:
             assert server.port == free
 

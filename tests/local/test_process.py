@@ -62,6 +62,52 @@ def test_folders_named_for_removal_are_gone_afterwards(tmp_path: Path) -> None:
     assert not doomed.exists()
 
 
+def test_folders_named_for_clearing_stay_when_the_command_ends_by_itself(tmp_path: Path) -> None:
+    for script, cleared in (("exit 1", False), ("sleep 1000", True)):
+        folder = tmp_path / script.replace(" ", "_")
+        folder.mkdir()
+        with (tmp_path / "log").open("ab") as output:
+            child = spawn(
+                ["/bin/sh", "-c", script],
+                output=output,
+                env=dict(os.environ),
+                signals=((signal.SIGTERM, 20), (signal.SIGKILL, 20)),
+                clear=[folder],
+            )
+        if not cleared:
+            wait_until(lambda child=child: not child.running)  # type: ignore[misc]  # bound at once
+        child.stop()
+        assert folder.exists() is not cleared
+
+
+def test_a_command_reads_what_it_is_fed(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("ab") as output, spawn(["/bin/cat"], output=output, env={}, feed="port 1\n") as child:
+        wait_until(lambda: not child.running)
+    assert (tmp_path / "log").read_text() == "port 1\n"
+
+
+def test_several_can_be_asked_to_stop_before_one_is_waited_for(tmp_path: Path) -> None:
+    children = [shell("sleep 1000", tmp_path) for _ in range(2)]
+    for child in children:
+        child.ask_to_stop()
+    for child in children:
+        wait_until(lambda child=child: not child.running)  # type: ignore[misc]  # bound at once
+        child.stop()
+
+
+def test_a_file_is_held_open_for_as_long_as_the_command_runs(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    with (tmp_path / "log").open("ab") as output:
+        child = spawn(["/bin/sleep", "1000"], output=output, env={}, holding=[writer])
+    os.close(writer)
+    os.set_blocking(reader, False)
+    with pytest.raises(BlockingIOError):  # somebody could still write
+        os.read(reader, 1)
+    child.stop()
+    assert os.read(reader, 1) == b""
+    os.close(reader)
+
+
 def test_the_environment_is_in_no_command_line(tmp_path: Path) -> None:
     with (tmp_path / "log").open("ab") as output:
         child = spawn(["/bin/sleep", "1000"], output=output, env={"TOKEN": "s3cret"})

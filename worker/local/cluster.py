@@ -29,7 +29,7 @@ def temporary_folder(account: Account | None) -> Path:
     # Root's own temporary folder may be closed to others; /var/tmp never is.
     parent = "/var/tmp" if account and Path("/var/tmp").is_dir() else None  # noqa: S108 - mkdtemp below
     folder = Path(tempfile.mkdtemp(prefix="mailmirror-", dir=parent))
-    _give(folder, account)
+    give(folder, account)
     return folder
 
 
@@ -125,13 +125,13 @@ def ensure(data: Path, binaries: PostgresBinaries, account: Account | None, *, p
     except OSError as error:
         raise LocalError(f"PostgreSQL's data cannot be made in {data}: {error.strerror}") from error
     try:
-        _give(workshop, account)
+        give(workshop, account)
         fresh = workshop / "data"
         secret = workshop / "password"
         if password:
             secret.touch(mode=0o600)
             secret.write_text(secrets.token_urlsafe(24))
-            _give(secret, account)
+            give(secret, account)
         _initdb(fresh, binaries, account, secret if password else None)
         if password:
             secret.rename(fresh / _PASSWORD_FILE)
@@ -167,6 +167,7 @@ def _initdb(data: Path, binaries: PostgresBinaries, account: Account | None, sec
         raise LocalError(f"initdb of PostgreSQL {binaries.major} failed: {' / '.join(words[-5:])}")
 
 
-def _give(path: Path, account: Account | None) -> None:
+def give(path: Path, account: Account | None) -> None:
+    """Make `account` the owner of a file or folder; without one it stays ours."""
     if account is not None:
         os.chown(path, account.uid, account.gid)

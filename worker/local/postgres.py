@@ -6,19 +6,18 @@ whose place is out of reach lives in one, with a symbolic link at the place that
 """
 
 import os
-import socket
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import BinaryIO, Self
+from typing import Self
 from urllib.parse import quote
 
 from worker.local import cluster
 from worker.local.binaries import PostgresBinaries, find_binaries
 from worker.local.errors import LocalError
-from worker.local.process import Child, server_account, spawn
+from worker.local.process import Child, free_port, open_log, server_account, spawn
 
 __all__ = ["THROW_AWAY", "PostgresBinaries", "RunningPostgres", "find_binaries", "start"]
 
@@ -40,7 +39,7 @@ class _PortTakenError(Exception):
 class RunningPostgres:
     """One running server; leave the `with` block, or call `stop`, to end it."""
 
-    url: str
+    url: str = field(repr=False)
     pid: int
     port: int
     data_dir: Path
@@ -70,16 +69,18 @@ def start(
     settings: Mapping[str, str] = MappingProxyType({}),
     *,
     password: bool = False,
+    port: int | None = None,
+    holding: Sequence[int] = (),
 ) -> RunningPostgres:
-    """Start a server on 127.0.0.1 and a free port, and return when it takes connections.
+    """Start a server on 127.0.0.1 and a free port, `port` if that is free, and return when it takes connections.
 
     Without `data_dir` the data is temporary and gone after `stop`. With it the data stays, and the next start
     goes on with it. `password` makes new data ask for a random password, which is part of the URL then;
-    without it everybody on this machine may connect. Raises LocalError when there is no PostgreSQL or it does
-    not start.
+    without it everybody on this machine may connect. For `holding` see `process.spawn`. Raises LocalError when
+    there is no PostgreSQL or it does not start.
     """
     account = server_account()
-    for _ in range(_PORT_ATTEMPTS):
+    for attempt in range(_PORT_ATTEMPTS):
         temporary: list[Path] = []
         try:
             if data_dir is None:
@@ -92,7 +93,8 @@ def start(
             if copied is not None:
                 temporary.append(copied)
             cluster.ensure(data, reachable, account, password=password)
-            return _run(reachable, data, settings, temporary)
+            listen_on = port if port is not None and attempt == 0 else free_port()
+            return _run(reachable, data, settings, temporary, listen_on, holding)
         except _PortTakenError:
             cluster.discard(temporary)
         except BaseException:
@@ -117,8 +119,14 @@ def _choose(major: int | None, data: Path) -> PostgresBinaries:
     return fitting[0]
 
 
-def _run(binaries: PostgresBinaries, data: Path, settings: Mapping[str, str], temporary: list[Path]) -> RunningPostgres:
-    port = _free_port()
+def _run(
+    binaries: PostgresBinaries,
+    data: Path,
+    settings: Mapping[str, str],
+    temporary: list[Path],
+    port: int,
+    holding: Sequence[int],
+) -> RunningPostgres:
     fixed = {
         "listen_addresses": "127.0.0.1",
         "port": str(port),
@@ -127,7 +135,7 @@ def _run(binaries: PostgresBinaries, data: Path, settings: Mapping[str, str], te
     }
     options = [f"--{name}={value}" for name, value in {**settings, **fixed}.items()]
     log = data / "server.log"
-    with _open_log(log) as output:
+    with open_log(log) as output:
         start_of_words = output.seek(0, os.SEEK_END)
         child = spawn(
             [str(binaries.bindir / "postgres"), "-D", str(data), *options],
@@ -135,6 +143,7 @@ def _run(binaries: PostgresBinaries, data: Path, settings: Mapping[str, str], te
             env=cluster.environment(),
             account=server_account(),
             remove=temporary,
+            holding=holding,
         )
         ready = False
         try:
@@ -150,12 +159,6 @@ def _run(binaries: PostgresBinaries, data: Path, settings: Mapping[str, str], te
     if "could not bind" in words:
         raise _PortTakenError
     raise LocalError(f"PostgreSQL {binaries.major} does not start: {_gist(words)}")
-
-
-def _open_log(log: Path) -> BinaryIO:
-    # O_NOFOLLOW: root must not be led astray by a link in a folder that another account owns.
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
-    return os.fdopen(os.open(log, flags, 0o600), "r+b", buffering=0)
 
 
 def _wait_until_ready(child: Child, data: Path) -> bool:
@@ -178,13 +181,6 @@ def _wait_until_ready(child: Child, data: Path) -> bool:
 def _gist(words: str) -> str:
     lines = [line.partition("FATAL:")[2].strip() or line.strip() for line in words.splitlines()]
     return " / ".join(filter(None, lines))[-_LOG_TAIL:] or "it left no word"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def _url(data: Path, port: int) -> str:

@@ -1,9 +1,10 @@
-"""Child processes that never outlive us (`Child`), and the account servers run under when we are root."""
+"""Child processes that never outlive us (`Child`), their logs, and the account servers run under when we are root."""
 
 import json
 import os
 import pwd
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -59,12 +60,18 @@ class Child:
         """Whether the command still runs."""
         return self._supervisor.poll() is None
 
-    def stop(self) -> None:
-        """Tell the command to stop, wait until it and its temporary folders are gone. Twice is fine."""
+    def ask_to_stop(self) -> None:
+        """Tell the command to stop, and do not wait."""
         if os.getpid() != self._owner:
             return  # a fork of the starter holds this object too, and must not end what it does not own
         if self._supervisor.stdin is not None:
             self._supervisor.stdin.close()
+
+    def stop(self) -> None:
+        """Tell the command to stop, wait until it and its temporary folders are gone. Twice is fine."""
+        if os.getpid() != self._owner:
+            return
+        self.ask_to_stop()
         try:
             self._supervisor.wait(self._patience + _SPARE_SECONDS)
         except subprocess.TimeoutExpired:
@@ -78,6 +85,21 @@ class Child:
         self.stop()
 
 
+def open_log(log: Path) -> BinaryIO:
+    """Open a log file for appending, readable by its owner alone."""
+    # O_NOFOLLOW: root must not be led astray by a link in a folder that another account owns.
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+    return os.fdopen(os.open(log, flags, 0o600), "r+b", buffering=0)
+
+
+def free_port() -> int:
+    """Find a port of the loopback that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
 def spawn(
     command: Sequence[str],
     *,
@@ -86,19 +108,26 @@ def spawn(
     cwd: Path = Path("/"),
     account: Account | None = None,
     signals: Sequence[tuple[int, float]] = DEFAULT_SIGNALS,
+    feed: str = "",
     remove: Sequence[Path] = (),
+    clear: Sequence[Path] = (),
+    holding: Sequence[int] = (),
 ) -> Child:
     """Start `command` under a supervisor, its output going to the open file `output`.
 
-    `signals` are sent one after the other at the end, each with its seconds of patience; the folders in
-    `remove` are deleted after that. Raises LocalError when the command cannot be executed.
+    `feed` is what the command finds on its standard input. `signals` are sent one after the other at the end,
+    each with its seconds of patience. After that the folders in `remove` are deleted, and those in `clear`
+    unless the command ended by itself. The open files in `holding` stay open until all that is done: a lock on
+    one of them tells others that something still runs. Raises LocalError when the command cannot be executed.
     """
     order: dict[str, object] = {
         "command": list(command),
         "cwd": str(cwd),
         "env": dict(env),
         "signals": [[int(number), patience] for number, patience in signals],
+        "feed": feed,
         "remove": [str(folder) for folder in remove],
+        "clear": [str(folder) for folder in clear],
     }
     if account is not None:
         order |= {"uid": account.uid, "gid": account.gid}
@@ -109,6 +138,7 @@ def spawn(
         stderr=output,
         cwd="/",
         start_new_session=True,
+        pass_fds=tuple(holding),
     )
     if supervisor.stdin is None or supervisor.stdout is None:  # pragma: no cover - PIPE was asked for
         raise LocalError("the supervisor has no pipes")

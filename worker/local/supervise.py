@@ -3,7 +3,8 @@
 A script of its own: `python -I -S supervise.py`, standard library only. The first line of its standard
 input says what to run, as JSON; then the input stays open for as long as the starter lives. When it closes,
 or the starter is gone, or a signal asks for it, the server is told to stop, is killed if it does not, and
-the folders named for removal are removed. Threads of the starter may come and go: nothing depends on them.
+the folders named for removal are removed (those in `clear` stay when the server ended by itself).
+Threads of the starter may come and go: nothing depends on them.
 """
 
 import contextlib
@@ -50,17 +51,21 @@ def _spawn(order: dict[str, Any]) -> subprocess.Popen[bytes]:
         if prctl is not None:
             prctl(_PR_SET_PDEATHSIG, dying_wish, 0, 0, 0)
 
-    return subprocess.Popen(
+    child = subprocess.Popen(
         order["command"],
         cwd=order["cwd"],
         env=order["env"],
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE if order["feed"] else subprocess.DEVNULL,
         stdout=2,
         stderr=2,
         start_new_session=True,
         preexec_fn=follow_supervisor,  # noqa: PLW1509 - this process has one thread
         **account,
     )
+    if child.stdin is not None:
+        with contextlib.suppress(BrokenPipeError), child.stdin:  # it ended before it read
+            child.stdin.write(order["feed"].encode())
+    return child
 
 
 def _wait(child: subprocess.Popen[bytes], starter: int) -> None:
@@ -98,8 +103,9 @@ def main() -> int:
     os.write(1, f"{child.pid}\n".encode())
     os.close(1)
     _wait(child, starter)
+    by_itself = child.poll() is not None
     _stop(child, order["signals"])
-    for folder in order["remove"]:
+    for folder in order["remove"] if by_itself else [*order["remove"], *order["clear"]]:
         shutil.rmtree(folder, ignore_errors=True)
     status = child.returncode
     return status if status >= 0 else 128 - status
