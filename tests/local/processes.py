@@ -27,7 +27,7 @@ from pathlib import Path
 from worker.local.postgres import start
 
 server = start(data_dir=Path(sys.argv[1]) if sys.argv[1:] else None)
-said = [server.url, server.pid, str(server.data_dir), server._child._supervisor.pid]
+said = [server.url, server.pid, str(server.data_dir), server.child._supervisor.pid]
 print(json.dumps(said), flush=True)
 if sys.stdin.read(1):
     server.stop()

@@ -8,16 +8,15 @@ whose place is out of reach lives in one, with a symbolic link at the place that
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self
 from urllib.parse import quote
 
 from worker.local import cluster
 from worker.local.binaries import PostgresBinaries, find_binaries
 from worker.local.errors import LocalError
-from worker.local.process import Child, free_port, open_log, server_account, spawn
+from worker.local.process import Child, PortTakenError, RunningServer, free_port, open_log, server_account, spawn
 
 __all__ = ["THROW_AWAY", "PostgresBinaries", "RunningPostgres", "find_binaries", "start"]
 
@@ -31,36 +30,12 @@ _PORT_ATTEMPTS = 5
 _LOG_TAIL = 2000
 
 
-class _PortTakenError(Exception):
-    """Somebody took the port between our looking and the server's start."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningPostgres(RunningServer):
+    """One running PostgreSQL, and where its data lies."""
 
-
-@dataclass(frozen=True, slots=True)
-class RunningPostgres:
-    """One running server; leave the `with` block, or call `stop`, to end it."""
-
-    url: str = field(repr=False)
-    pid: int
-    port: int
     data_dir: Path
-    log: Path
     binaries: PostgresBinaries
-    _child: Child
-
-    @property
-    def running(self) -> bool:
-        """Whether the server still runs."""
-        return self._child.running
-
-    def stop(self) -> None:
-        """Shut the server down and remove what was temporary; a second call does nothing."""
-        self._child.stop()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.stop()
 
 
 def start(
@@ -95,7 +70,7 @@ def start(
             cluster.ensure(data, reachable, account, password=password)
             listen_on = port if port is not None and attempt == 0 else free_port()
             return _run(reachable, data, settings, temporary, listen_on, holding)
-        except _PortTakenError:
+        except PortTakenError:
             cluster.discard(temporary)
         except BaseException:
             cluster.discard(temporary)
@@ -152,12 +127,20 @@ def _run(
             if not ready:
                 child.stop()
         if ready:
-            return RunningPostgres(_url(data, port), child.pid, port, data, log, binaries, child)
+            return RunningPostgres(
+                url=_url(data, port),
+                pid=child.pid,
+                port=port,
+                log=log,
+                child=child,
+                data_dir=data,
+                binaries=binaries,
+            )
         # The supervisor has removed a temporary log by now, but it is still open here.
         output.seek(start_of_words)
         words = output.read().decode(errors="replace")
     if "could not bind" in words:
-        raise _PortTakenError
+        raise PortTakenError
     raise LocalError(f"PostgreSQL {binaries.major} does not start: {_gist(words)}")
 
 

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -77,6 +77,36 @@ class Child:
         except subprocess.TimeoutExpired:
             self._supervisor.terminate()
             raise LocalError(f"process {self.pid} does not stop; end it by hand") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.stop()
+
+
+class PortTakenError(Exception):
+    """Somebody took the port between our looking and the server's start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningServer:
+    """One running server; leave the `with` block, or call `stop`, to end it."""
+
+    url: str = field(repr=False)
+    pid: int
+    port: int
+    log: Path
+    child: Child = field(repr=False)
+
+    @property
+    def running(self) -> bool:
+        """Whether the server still runs."""
+        return self.child.running
+
+    def stop(self) -> None:
+        """Shut the server down and remove what was temporary; a second call does nothing."""
+        self.child.stop()
 
     def __enter__(self) -> Self:
         return self

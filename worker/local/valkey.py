@@ -14,14 +14,22 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
-from typing import Self
 
 from worker.local import cluster
 from worker.local.errors import LocalError
-from worker.local.process import Account, Child, free_port, open_log, server_account, spawn
+from worker.local.process import (
+    Account,
+    Child,
+    PortTakenError,
+    RunningServer,
+    free_port,
+    open_log,
+    server_account,
+    spawn,
+)
 
 __all__ = ["RunningValkey", "ValkeyProgram", "find_programs", "start_valkey"]
 
@@ -35,10 +43,6 @@ _PORT_ATTEMPTS = 5
 _LOG_TAIL = 1000
 
 
-class _PortTakenError(Exception):
-    """Somebody took the port between our looking and the server's start."""
-
-
 @dataclass(frozen=True, slots=True)
 class ValkeyProgram:
     """One server program, its version and where it comes from."""
@@ -48,31 +52,11 @@ class ValkeyProgram:
     origin: str  # "wheel" or "system"
 
 
-@dataclass(frozen=True, slots=True)
-class RunningValkey:
-    """One running server; leave the `with` block, or call `stop`, to end it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningValkey(RunningServer):
+    """One running Valkey, and the program it runs."""
 
-    url: str = field(repr=False)
-    pid: int
-    port: int
-    log: Path
     program: ValkeyProgram
-    _child: Child
-
-    @property
-    def running(self) -> bool:
-        """Whether the server still runs."""
-        return self._child.running
-
-    def stop(self) -> None:
-        """Shut the server down and remove what was temporary; a second call does nothing."""
-        self._child.stop()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.stop()
 
 
 def find_programs() -> list[ValkeyProgram]:
@@ -116,7 +100,7 @@ def start_valkey(
             listen_on = port if port is not None and attempt == 0 else free_port()
             wanted = _settings(listen_on, secret, keep=data_dir is not None)
             return _run(reachable, place, wanted, folder, holding, (listen_on, secret))
-        except _PortTakenError:
+        except PortTakenError:
             cluster.discard([folder])
         except BaseException:
             cluster.discard([folder])
@@ -217,12 +201,19 @@ def _run(
             if not ready:
                 child.stop()
         if ready:
-            return RunningValkey(f"redis://:{password}@127.0.0.1:{port}/0", child.pid, port, log, program, child)
+            return RunningValkey(
+                url=f"redis://:{password}@127.0.0.1:{port}/0",
+                pid=child.pid,
+                port=port,
+                log=log,
+                child=child,
+                program=program,
+            )
         # The supervisor has removed a temporary log by now, but it is still open here.
         output.seek(start_of_words)
         words = output.read().decode(errors="replace")
     if "Address already in use" in words:
-        raise _PortTakenError
+        raise PortTakenError
     raise LocalError(f"Valkey does not start: {' / '.join(words.split(chr(10))).strip(' /')[-_LOG_TAIL:]}")
 
 
