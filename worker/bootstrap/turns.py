@@ -79,7 +79,6 @@ class Turn:
             window_messages=settings.window_messages,
             parallel_windows=settings.parallel_windows,
             parallel_fetches=settings.parallel_fetches,
-            poll_seconds=settings.poll_seconds,
         )
 
         def note(totals: Totals) -> None:

@@ -200,11 +200,6 @@ def set_token(engine: Engine, account_id: int, token: str, keys: KeyRing) -> Non
     retry_transaction(engine, work)
 
 
-def set_status(engine: Engine, account_id: int, status: Status, reason: str | None = None) -> None:
-    """Say how the account is; a run says it at the end of its lease instead."""
-    retry_transaction(engine, lambda connection: _change(connection, account_id, status=status, status_reason=reason))
-
-
 def remove(engine: Engine, account_id: int, *, purge: bool = False) -> None:
     """Stop mirroring for good and forget token and positions; the mail stays to be queried, unless `purge`.
 

@@ -196,11 +196,6 @@ def release(engine: Engine, lease: Lease, ending: Ending, run: Run | None = None
     return retry_transaction(engine, work)
 
 
-def record_run(engine: Engine, lease: Lease, run: Run) -> None:
-    """Note what a run did; one without change, failure or walk leaves no row."""
-    retry_transaction(engine, lambda connection: _record(connection, lease, run))
-
-
 def _record(connection: Connection, lease: Lease, run: Run) -> None:
     if not run.notable:
         return

@@ -41,12 +41,11 @@ PIECE = 100
 """Messages looked at before a commit, however many a page of events names."""
 
 
-def follow(source: Source, store: LeasedStore, looker: Looker) -> Stream:
-    """Read the activity stream to its end as it stands now.
+def follow(source: Source, store: LeasedStore, looker: Looker, position: Position | None) -> Stream:
+    """Read the activity stream from `position` to its end as it stands now; None is the first time.
 
     Raises what the source raises, except for a lost cursor and a missing capability, which are answered here.
     """
-    position = store.position()
     if position is None:
         yield begin(source, store, first=True)
     elif not position.supported:

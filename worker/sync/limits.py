@@ -49,5 +49,3 @@ class Limits(Struct, frozen=True, kw_only=True):
     window_messages: int = 2000
     parallel_windows: int = 4
     parallel_fetches: int = 4
-    poll_seconds: float = 60.0
-    """How often the head is walked where there is no activity."""

@@ -80,7 +80,6 @@ class Run:
         self._look_at_head = False
         """Whether the head is still to be walked in this run, because only lists tell of new mail."""
         self._polled = clock.monotonic()
-        self._began = clock.monotonic()
         self.totals = Totals()
 
     def close(self) -> None:
@@ -113,11 +112,10 @@ class Run:
 
     def poll(self) -> None:
         """Read the activity stream to its end, and ask again for what is pending."""
-        self._drive(follow(self._source, self._store, self._looker))
         position = self._store.position()
-        windows_only = position is None or not position.supported
-        self._look_at_head = self._look_at_head or (windows_only and not self.windows_only)
-        self.windows_only = windows_only
+        if position is not None:
+            self._told_by_lists_alone(not position.supported)
+        self._drive(follow(self._source, self._store, self._looker, position))
         self._drive(Retries(self._store, self._looker).batches())
         self._polled = self._clock.monotonic()
 
@@ -237,8 +235,14 @@ class Run:
                 walk.disturb()
         if batch.ledger != LedgerChange() and self._windows:
             self._windows = ledger.applied(self._windows, batch.ledger, self._store.now())
+        if batch.cursor is not None:
+            self._told_by_lists_alone(not batch.cursor.supported)
         self._count(admitted, outcome)
         return outcome
+
+    def _told_by_lists_alone(self, windows_only: bool) -> None:  # noqa: FBT001  # the name says it
+        self._look_at_head = self._look_at_head or (windows_only and not self.windows_only)
+        self.windows_only = windows_only
 
     def _braked(self, batch: Batch) -> Batch:
         """Hold what would be too many deletions; decided here, where commits come one after another."""

@@ -17,8 +17,6 @@ from worker.sync import ledger
 from worker.sync.limits import BEGINNING, END
 
 ATTEMPTS = 3
-SHOWN = 1000
-"""Differences of one kind that are kept with their ids; all are counted."""
 
 
 class Verdict(Struct, frozen=True, kw_only=True):

@@ -86,7 +86,8 @@ def test_pausing_fences_off_the_run_at_work(engine: Engine) -> None:
 
 def test_a_new_token_brings_an_account_back_but_not_a_paused_one(engine: Engine) -> None:
     waiting, paused = add(engine, "1"), add(engine, "2")
-    accounts.set_status(engine, waiting.id, "auth_required", "The token is no longer good.")
+    refused = Ending(clean=False, due_in=60, status="auth_required", reason="The token is no longer good.")
+    release(engine, take_lease(engine, waiting.id, "worker 1"), refused)
     accounts.pause(engine, paused.id)
     for account in (waiting, paused):
         accounts.set_token(engine, account.id, "new-token", KEYS)

@@ -12,7 +12,7 @@ from worker.errors import LeaseHeldError, UsageError
 from worker.records import Outcome, Queue
 from worker.store import accounts
 from worker.store.engine import connect
-from worker.store.leases import Ending, Lease, Run, record_run, release, take_lease
+from worker.store.leases import Ending, Lease, Run, release, take_lease
 
 
 @pytest.fixture
@@ -169,15 +169,17 @@ def test_a_turn_ends_the_wait_of_its_own_queue(
 def test_runs_leave_a_row_only_when_they_did_something(
     engine: Engine, account_id: int, connection: psycopg.Connection
 ) -> None:
-    lease = take_lease(engine, account_id, "worker 1")
-    record_run(engine, lease, Run(outcome="done", changes=Outcome(unchanged=40), requests=3))
-    record_run(engine, lease, Run(outcome="partial", changes=Outcome(added=2, updated=1), requests=4, windows_walked=1))
-    failed = Run(outcome="failed", error_kind="UnreachableError", error="No answer.")
-    assert release(engine, lease, Ending(clean=False, due_in=60), failed)
+    for run in (
+        Run(outcome="done", changes=Outcome(unchanged=40), requests=3),
+        Run(outcome="partial", changes=Outcome(added=2, updated=1), requests=4, windows_walked=1),
+        Run(outcome="failed", error_kind="UnreachableError", error="No answer."),
+    ):
+        lease = take_lease(engine, account_id, "worker 1")
+        assert release(engine, lease, Ending(clean=run.outcome != "failed", due_in=60), run)
     rows = connection.execute(
         "SELECT outcome, added, updated, requests, error_kind, epoch, ended_at >= began_at FROM sync.runs ORDER BY id"
     ).fetchall()
-    assert rows == [("partial", 2, 1, 4, None, 1, True), ("failed", 0, 0, 0, "UnreachableError", 1, True)]
+    assert rows == [("partial", 2, 1, 4, None, 2, True), ("failed", 0, 0, 0, "UnreachableError", 3, True)]
 
 
 def test_a_run_of_a_purged_account_ends_quietly(engine: Engine, account_id: int) -> None:
