@@ -197,14 +197,14 @@ class MemoryStore:
         return tuple(Pending(kind, subject, 1, 3600.0) for kind, subject in due[:limit])  # type: ignore[arg-type]
 
     def live_ids(self, after: datetime, before: datetime) -> set[str]:
-        return {i for i, m in self.live.items() if m.created is not None and after <= m.created < before}
+        return {i for i, m in dict(self.live).items() if m.created is not None and after <= m.created < before}
 
     def live_among(self, ids: Collection[str]) -> set[str]:
         return self.live.keys() & set(ids)
 
     def cuts(self, after: datetime, before: datetime, size: int) -> tuple[datetime, ...]:
         times = sorted(
-            (m.created for m in self.live.values() if m.created and after < m.created < before), reverse=True
+            (m.created for m in dict(self.live).values() if m.created and after < m.created < before), reverse=True
         )
         return tuple(dict.fromkeys(times[size::size]))
 
