@@ -270,6 +270,8 @@ class Batch(Struct, frozen=True, kw_only=True):
     """Number within the run of the request that gave `listed`."""
     fetched: tuple[Fetched, ...] = ()
     """Seen by a GET: may revive."""
+    rewrite: bool = False
+    """Write what was fetched whatever the digests say: a repair trusts no row."""
     gone: tuple[Gone, ...] = ()
     folders: tuple[Folder, ...] = ()
     """Folders with the names that were asked for."""

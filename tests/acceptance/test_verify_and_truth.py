@@ -124,6 +124,42 @@ def test_both_name_the_same_messages_of_a_damaged_mirror(
     mirrored.sync()
     DAMAGES[damage](mirrored)
     assert both_name_the_same(mirrored) > 0
+    mirrored.mirror.repair(mirrored.id, mirrored.verify())
+    assert mirrored.verify().equal
+    mirrored.must_be_equal()
+
+
+def test_a_repair_fetches_only_the_difference_and_every_audit_is_kept(
+    calm_upstream: Upstream, mirror_of: MakeMirror
+) -> None:
+    mirrored = mirror_of(calm_upstream.mailbox(400))
+    mirrored.sync()
+    drop_one_in_a_hundred(mirrored)
+    DAMAGES["subject"](mirrored)
+    add_a_message(mirrored)
+    verdict = mirrored.verify()
+    differing = [d.message_id for d in (*verdict.missing, *verdict.stale, *verdict.extra)]
+    others = "select message_id, xmin::text, ctid::text from mail.messages where message_id <> all(%s) order by 1"
+    before = mirrored.sql(others, differing)
+    last = mirrored.box.last_request()
+    done = mirrored.mirror.repair(mirrored.id, verdict)
+    asked = [r["route"] for r in mirrored.box.requests(last) if r["route"] != "account"]
+    assert asked == ["get"] * len(differing)
+    assert (done.written, done.deleted) == (len(verdict.missing) + len(verdict.stale), len(verdict.extra))
+    assert mirrored.verify().equal
+    assert mirrored.sql(others, differing) == before
+    audits = mirrored.sql("select missing, stale, extra, equal, checked from sync.audits order by id")
+    assert audits == [(6, 5, 1, False, 400), (0, 0, 0, True, 400)]
+
+
+def test_a_repair_never_deletes_in_a_mass(calm_upstream: Upstream, mirror_of: MakeMirror) -> None:
+    mirrored = mirror_of(calm_upstream.mailbox(200))
+    mirrored.sync()
+    mirrored.box.set(activity="forbidden")
+    mirrored.box.delete(all=True)
+    done = mirrored.mirror.repair(mirrored.id, mirrored.verify())
+    assert done.deleted < 100
+    assert done.held + done.deleted == 200
 
 
 def test_both_name_the_same_messages_when_everything_is_damaged_at_once(

@@ -5,6 +5,7 @@ from worker.bootstrap.turns import Report
 from worker.store import accounts, owners, problems, showcase, status
 from worker.store.accounts import AccountRow
 from worker.sync.confirm import Confirmed
+from worker.sync.repair import Repaired
 from worker.sync.run import Totals
 from worker.sync.verify import Verdict
 
@@ -12,6 +13,7 @@ __all__ = [
     "AccountRow",
     "Confirmed",
     "Mirror",
+    "Repaired",
     "Report",
     "Totals",
     "Verdict",

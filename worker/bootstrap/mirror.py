@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 
 from worker.bootstrap.turns import Report, SystemClock, Turn
 from worker.config import Settings
@@ -9,16 +10,16 @@ from worker.errors import LeaseLostError, MailmirrorError, ThrottledError
 from worker.ports import Source
 from worker.records import Profile, Queue
 from worker.sources import kloudless, open_source
-from worker.store import accounts, credentials, dispatch, leases, migrations, owners, problems
+from worker.store import accounts, audits, credentials, dispatch, leases, migrations, owners, postgres, problems
 from worker.store.accounts import AccountRow
 from worker.store.credentials import KeyRing
 from worker.store.engine import Engine, connect, translated
 from worker.store.judge import PostgresJudge
 from worker.store.leases import Ending
 from worker.store.migrations import require_current
-from worker.store.postgres import windows_of
 from worker.store.rows import Projection
 from worker.sync.confirm import Confirmed
+from worker.sync.repair import Repaired
 from worker.sync.run import Totals
 from worker.sync.verify import Verdict, Verification
 
@@ -88,21 +89,29 @@ class Mirror:
         with self._turn(account_id, queue) as turn:
             return turn.run(lambda: self.clock.monotonic() >= end)
 
-    def verify(self, account_id: int, observe: Callable[[int, int], None]) -> Verdict:
-        """Compare the whole mailbox with its mirror, field by field."""
+    def verify(self, account_id: int, observe: Callable[[int, int], None] = lambda _checked, _found: None) -> Verdict:
+        """Compare the whole mailbox with its mirror, field by field, and keep what was found in `sync.audits`."""
         account = accounts.get(self.engine, account_id)
         source = self.source(account)
+        began_at = postgres.now(self.engine)
         try:
-            return Verification(
+            verdict = Verification(
                 source,
                 PostgresJudge(self.engine, account_id, self.projection),
-                windows_of(self.engine, account_id),
+                postgres.windows_of(self.engine, account_id),
                 page_size=self.settings.page_size,
                 polled_at=account.polled_at,
                 observe=observe,
             ).run()
         finally:
             source.close()
+        audits.record(self.engine, account_id, _finding(verdict, began_at))
+        return verdict
+
+    def repair(self, account_id: int, verdict: Verdict, observe: Callable[[int], None] = lambda _: None) -> Repaired:
+        """Fetch and write only what the verdict names, under a lease; raises as `sync`."""
+        with self._turn(account_id) as turn:
+            return turn.repair((*verdict.missing, *verdict.stale, *verdict.extra), observe)
 
     def add_account(
         self,
@@ -228,3 +237,24 @@ def migrate(settings: Settings, revision: str = "head") -> tuple[str | None, str
 def schema_revision(settings: Settings) -> str | None:
     """Read the revision of the database; None before the first migration."""
     return migrations.current(settings.require_database())
+
+
+def _finding(verdict: Verdict, began_at: datetime) -> audits.Finding:
+    kept = audits.KEPT_IDS
+    return audits.Finding(
+        began_at=began_at,
+        checked=verdict.checked,
+        missing=len(verdict.missing),
+        stale=len(verdict.stale),
+        extra=len(verdict.extra),
+        not_checked=len(verdict.unchecked) + verdict.newer,
+        equal=verdict.equal,
+        report={
+            "missing": [d.message_id for d in verdict.missing[:kept]],
+            "stale": {d.message_id: d.fields for d in verdict.stale[:kept]},
+            "extra": [d.message_id for d in verdict.extra[:kept]],
+            "not_checked": verdict.unchecked[:kept],
+            "newer": verdict.newer,
+            "excused": verdict.excused,
+        },
+    )

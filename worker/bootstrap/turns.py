@@ -8,7 +8,7 @@ from msgspec import Struct
 from worker.config import Settings
 from worker.errors import MailmirrorError
 from worker.ports import Clock, Source
-from worker.records import Outcome, Queue, Status
+from worker.records import Difference, Outcome, Queue, Status
 from worker.store.engine import Engine
 from worker.store.leases import Ending, Lease
 from worker.store.leases import Run as RunRow
@@ -17,6 +17,7 @@ from worker.store.rows import Projection
 from worker.sync.confirm import Confirmed, confirm
 from worker.sync.endings import consequence, next_poll, pause
 from worker.sync.limits import Limits
+from worker.sync.repair import Repaired, repair
 from worker.sync.run import Run, Totals
 
 WITHOUT_ACTIVITY = "The upstream tells of no changes for this account; it is mirrored by listing alone."
@@ -68,7 +69,8 @@ class Turn:
         self._totals = Totals()
         self._quiet = False
         self._windows_only = False
-        self._confirmed = False
+        self._aside = False
+        """Whether this was no ordinary run, so that the account is due as it was."""
 
     def run(self, stop: Callable[[], bool], observe: Callable[[Totals], None] = lambda _: None) -> Report:
         """Keep the account current until nothing is due, or until `stop`."""
@@ -97,7 +99,7 @@ class Turn:
 
     def confirm(self, held: Sequence[str], observe: Callable[[int], None]) -> Confirmed:
         """Ask again for what is held; says nothing of how the account is otherwise."""
-        self._confirmed = True
+        self._aside = True
         parallel = self._settings.parallel_fetches
         with self._store() as store:
             found = confirm(self._source, store, self._clock, held, parallel=parallel, observe=observe)
@@ -105,9 +107,19 @@ class Turn:
         self._totals = Totals(tombstoned=found.deleted, updated=found.still_there)
         return found
 
+    def repair(self, differences: Sequence[Difference], observe: Callable[[int], None]) -> Repaired:
+        """Fetch and write what a verification found different; says nothing of how the account is otherwise."""
+        self._aside = True
+        parallel = self._settings.parallel_fetches
+        with self._store() as store:
+            done = repair(self._source, store, self._clock, differences, parallel=parallel, observe=observe)
+        self._quiet = True
+        self._totals = Totals(tombstoned=done.deleted, updated=done.written)
+        return done
+
     def ending(self) -> Ending:
         """How the account goes on after a turn without an error."""
-        if self._confirmed:
+        if self._aside:
             return Ending(clean=True, due_in=0.0, queue=self._queue)
         settings, totals = self._settings, self._totals
         changed = bool(totals.added + totals.updated + totals.tombstoned + totals.revived)

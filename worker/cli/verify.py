@@ -1,14 +1,16 @@
 """`mailmirror verify`: proof that the mirror equals the mailbox, or the list of where it does not."""
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from worker.cli import output, progress, session
 from worker.cli.accounts import Account, Json
 from worker.records import Difference
 
 if TYPE_CHECKING:
-    from worker.bootstrap import Verdict
+    from worker.bootstrap import Mirror, Verdict
 
 MEANING = {
     "missing": "missing here",
@@ -17,22 +19,21 @@ MEANING = {
 }
 
 
-def verify(account: Account, *, as_json: Json = False) -> int:
-    """Compare an account's whole mailbox with its mirror, field by field, and change nothing."""
-    from worker.bootstrap import accounts, status  # loads the database layer
+Repair = Annotated[
+    bool, typer.Option("--repair", help="Fetch and write what differs, and only that; then compare once more.")
+]
+
+
+def verify(account: Account, *, repair: Repair = False, as_json: Json = False) -> int:
+    """Compare an account's whole mailbox with its mirror, field by field; without --repair nothing is changed."""
+    from worker.bootstrap import accounts  # loads the database layer
 
     with session.mirror() as mirror, progress.watching(bar=True) as watch:
         found = accounts.find(mirror.engine, account)
-        standing = status.one(mirror.engine, found.id)
-        watch.begin(f"Account {found.id}", standing.live if standing is not None else None)
-        began = time.monotonic()
-
-        def observe(checked: int, differing: int) -> None:
-            pace = output.rate(checked, time.monotonic() - began)
-            watch.show(f"{checked:,} compared ({pace}), {differing:,} differ", checked)
-
-        verdict = mirror.verify(found.id, observe)
-        seconds = time.monotonic() - began
+        verdict, seconds = _compare(mirror, found.id, watch)
+        if repair and not verdict.equal:
+            _repair(mirror, found.id, verdict, watch)
+            verdict, seconds = _compare(mirror, found.id, watch)
     if as_json:
         output.document(_shown(found.id, verdict, seconds))
     else:
@@ -40,6 +41,33 @@ def verify(account: Account, *, as_json: Json = False) -> int:
     if verdict.equal:
         return output.DONE
     return output.PROBLEMS if verdict.equal_but_problems else output.FAILED
+
+
+def _compare(mirror: "Mirror", number: int, watch: progress.Watch) -> tuple["Verdict", float]:
+    from worker.bootstrap import status  # loads the database layer
+
+    standing = status.one(mirror.engine, number)
+    watch.begin(f"Account {number}", standing.live if standing is not None else None)
+    began = time.monotonic()
+
+    def observe(checked: int, differing: int) -> None:
+        pace = output.rate(checked, time.monotonic() - began)
+        watch.show(f"{checked:,} compared ({pace}), {differing:,} differ", checked)
+
+    return mirror.verify(number, observe), time.monotonic() - began
+
+
+def _repair(mirror: "Mirror", number: int, verdict: "Verdict", watch: progress.Watch) -> None:
+    """Say on the side what was repaired: what stands on stdout is the comparison after it."""
+    differing = len(verdict.missing) + len(verdict.stale) + len(verdict.extra)
+    watch.begin(f"Account {number}", differing)
+    done = mirror.repair(number, verdict, lambda asked: watch.show(f"{asked:,} asked for again", asked))
+    held = f", {done.held:,} deletions held" if done.held else ""
+    later = f", {done.undecided:,} could not be read" if done.undecided else ""
+    watch.remark(
+        f"Account {number}: {output.counted(differing, 'message')} differed; "
+        f"{done.written:,} written again, {done.deleted:,} deleted{held}{later}."
+    )
 
 
 def _tell(number: int, label: str, verdict: "Verdict", seconds: float) -> None:
@@ -56,7 +84,7 @@ def _tell(number: int, label: str, verdict: "Verdict", seconds: float) -> None:
     if verdict.excused:
         output.say(f"{verdict.excused:,} of them are open problems. See: mailmirror problems list {number}")
     if differing > verdict.excused:
-        output.say(f"To bring the mirror up to date: mailmirror sync {number}")
+        output.say(f"To bring the mirror up to date: mailmirror sync {number}, or mailmirror verify {number} --repair")
     if verdict.newer:
         output.say(f"{output.counted(verdict.newer, 'message')} arrived after the last poll; not compared.")
     if verdict.unchecked:

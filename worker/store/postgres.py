@@ -138,9 +138,7 @@ class PostgresStore:
 
     def now(self) -> datetime:
         """See `ports.LeasedStore`."""
-        now = self._value("select sync.now()", ())
-        assert isinstance(now, datetime)  # noqa: S101  # the function's type says so
-        return now
+        return now(self._engine)
 
     def pending(self, limit: int) -> tuple[Pending, ...]:
         """See `ports.LeasedStore`."""
@@ -185,7 +183,9 @@ class PostgresStore:
 
     def _write(self, cursor: psycopg.Cursor[Any], batch: Batch) -> Outcome:
         fetched = [f.message for f in batch.fetched]
-        written = write(cursor, self.account_id, batch.listed, fetched, self._projection, self._shared)
+        written = write(
+            cursor, self.account_id, batch.listed, fetched, self._projection, self._shared, rewrite=batch.rewrite
+        )
         if batch.folders or batch.gone_folders:
             self._shared.write_folders(cursor, batch.folders, batch.gone_folders)
         tombstoned, disturbed = self._bury(cursor, batch)
@@ -274,6 +274,13 @@ def rows(engine: Engine, statement: str, values: Values) -> list[tuple[Any, ...]
         found = cursor.fetchall()
         connection.rollback()
         return found
+
+
+def now(engine: Engine) -> datetime:
+    """The store's time, aware UTC."""
+    moment = rows(engine, "select sync.now()", ())[0][0]
+    assert isinstance(moment, datetime)  # noqa: S101  # the function's type says so
+    return moment
 
 
 def windows_of(engine: Engine, account_id: int) -> tuple[Window, ...]:

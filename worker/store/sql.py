@@ -86,6 +86,7 @@ where m.account_id = %b and m.message_id = u.message_id
 """
 
 DROP_PEOPLE = "delete from mail.message_people where account_id = %b and message_id = any(%b::text[])"
+DROP_ALL_LABELS = "delete from mail.message_labels where account_id = %b and message_id = any(%b::text[])"
 DROP_ATTACHMENTS = "delete from mail.attachments where account_id = %b and message_id = any(%b::text[])"
 
 TOMBSTONE = """

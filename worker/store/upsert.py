@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 from msgspec import Struct
+from msgspec.structs import replace
 from psycopg.types.json import set_json_dumps
 
 from worker.records import Message
@@ -75,8 +76,13 @@ def write(
     fetched: Iterable[Message],
     projection: Projection,
     shared: Shared,
+    *,
+    rewrite: bool = False,
 ) -> Written:
-    """Bring the tables up to these messages; of one id the last wins, and a fetched one before a listed one."""
+    """Bring the tables up to these messages; of one id the last wins, and a fetched one before a listed one.
+
+    `rewrite` writes all of them anew with their children, even where the digest says that nothing differs.
+    """
     if projection.keep_raw:
         # What goes into a jsonb column is JSON text already.
         set_json_dumps(lambda text: text, cursor)
@@ -86,6 +92,9 @@ def write(
     if not rows:
         return Written()
     ways = _ways(cursor, account_id, rows, by_get.keys())
+    if rewrite:
+        ways = replace(ways, content=[*ways.content, *ways.light, *ways.equal], light=(), equal=())
+        _clear_children(cursor, account_id, list(rows))
     applied = [r for r in rows.values() if r.id not in set(ways.held)]
     rewritten = [*ways.content, *ways.revived]
     shared.write_names(cursor, (r.message for r in applied))
@@ -159,6 +168,12 @@ def _copy(cursor: Cursor, table: str, columns: dict[str, str], values: Iterable[
         copy.write_row(first)
         for value in iterator:
             copy.write_row(value)
+
+
+def _clear_children(cursor: Cursor, account_id: int, ids: list[str]) -> None:
+    """Take away whatever hangs on these messages, also where the message itself is lost."""
+    for statement in (sql.DROP_PEOPLE, sql.DROP_ATTACHMENTS, sql.DROP_ALL_LABELS):
+        cursor.execute(statement, (account_id, ids))
 
 
 def _light(cursor: Cursor, account_id: int, rows: Sequence[Row]) -> None:

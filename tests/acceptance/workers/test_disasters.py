@@ -1,0 +1,138 @@
+"""Everything that a fleet stands on dies while mailboxes change all the time: it goes on by itself, and ends equal.
+
+MAILMIRROR_TEST_MESSAGES makes the big mailbox larger. MAILMIRROR_TEST_PATIENT=1 waits two minutes after each loss
+instead of moving the mirror's clock.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.acceptance.stage import Mailbox, Upstream
+from tests.acceptance.test_moving_mailbox import churning
+from tests.acceptance.workers.fleet import PATIENCE, Fleet, Process, Servers, running, wait_until
+from worker.store import migrations
+
+MESSAGES = int(os.environ.get("MAILMIRROR_TEST_MESSAGES", "3000"))
+PATIENT = bool(os.environ.get("MAILMIRROR_TEST_PATIENT"))
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[Servers]:
+    found = Servers(tmp_path)
+    yield found
+    found.stop()
+
+
+@contextlib.contextmanager
+def all_changing(boxes: list[Mailbox]) -> Iterator[None]:
+    """Change every mailbox several times a second."""
+    with contextlib.ExitStack() as stack:
+        for seed, box in enumerate(boxes):
+            stack.enter_context(churning(box, seed, at_once=1, every=0.3))
+        yield
+
+
+class Story:
+    """One fleet and what befalls it."""
+
+    def __init__(self, fleet: Fleet, servers: Servers, big: int) -> None:
+        self.fleet, self.servers, self.big = fleet, servers, big
+        self.waits: dict[str, float] = {}
+
+    def goes_on(self, after: str) -> None:
+        """Every account is polled again."""
+        if not PATIENT:
+            self.fleet.let_marks_wear_off()
+        began = time.monotonic()
+        self.fleet.wait_for_polls(after, PATIENCE + 150 * PATIENT)
+        self.waits[after] = time.monotonic() - began
+
+    def backfill_grows(self) -> None:
+        """Some more pages were written; the backfill still has some to go."""
+        before = self.fleet.count(self.big)
+        wait_until(lambda: self.fleet.count(self.big) >= before + 60, "the backfill to go on", PATIENCE + 150 * PATIENT)
+        assert self.fleet.one("select count(*) from sync.windows where state = 'open'") > 0, "it was over too soon"
+
+    def flush(self) -> None:
+        with redis.Redis.from_url(self.servers.valkey.url) as client:
+            client.flushall()
+
+
+@contextlib.contextmanager
+def told(upstream: Upstream, servers: Servers, folder: Path, messages: int) -> Iterator[Story]:
+    """Three accounts, the first of them big and served slowly."""
+    url = servers.postgres.url
+    migrations.upgrade(url.replace("postgresql://", "postgresql+psycopg://", 1))
+    fleet = Fleet(url, servers.valkey.url, upstream.url, folder, MAILMIRROR_PAGE_SIZE="20")
+    with running(fleet):
+        boxes = [upstream.mailbox(messages), upstream.mailbox(100, "outlook_email"), upstream.mailbox(50)]
+        boxes[0].arm("slow_answer", route="list", count=None, args={"seconds": 1.0})
+        big, *_ = [fleet.add(box) for box in boxes]
+        with all_changing(boxes):
+            story = Story(fleet, servers, big)
+            yield story
+            upstream.post("/faults/clear")
+        # The mailboxes rest from here on.
+        fleet.wait_for_rest()
+        fleet.must_be_equal()
+        # Shown by pytest -rP: how long each loss kept the last account from its next poll.
+        sys.stdout.writelines(f"{seconds:6.1f} s after {what}\n" for what, seconds in story.waits.items())
+
+
+def test_whatever_dies_the_mirror_goes_on_and_ends_equal(
+    calm_upstream: Upstream, servers: Servers, tmp_path: Path
+) -> None:
+    with told(calm_upstream, servers, tmp_path, MESSAGES) as story:
+        fleet = story.fleet
+        workers: dict[str, Process] = {queue: fleet.worker(queue) for queue in ("live", "backfill")}
+        fleet.beat()
+        story.backfill_grows()
+
+        workers["backfill"].kill()
+        workers["live"].kill()
+        workers = {queue: fleet.worker(queue) for queue in ("live", "backfill")}
+        story.goes_on("kill -9 of both workers with their children")
+        story.backfill_grows()
+
+        story.flush()
+        story.goes_on("FLUSHALL")
+
+        for worker in workers.values():
+            worker.children()[0].kill()
+        story.goes_on("kill -9 of a child of each worker")
+        story.backfill_grows()
+
+        servers.restart_valkey()
+        story.goes_on("the restart of an empty Valkey")
+
+        servers.restart_postgres(signal.SIGINT)
+        story.goes_on("a fast restart of Postgres")
+        servers.restart_postgres(signal.SIGQUIT)
+        story.goes_on("an immediate restart of Postgres")
+        story.backfill_grows()
+        assert all(process.popen.poll() is None for process in fleet.processes[-3:]), "a process gave up"
+
+
+def test_threads_in_place_of_processes_end_equal_too(
+    calm_upstream: Upstream, servers: Servers, tmp_path: Path
+) -> None:
+    with told(calm_upstream, servers, tmp_path, 1000) as story:
+        fleet = story.fleet
+        worker = fleet.worker(pool="threads", concurrency=4)
+        fleet.beat()
+        story.backfill_grows()
+        worker.kill()
+        worker = fleet.worker(pool="threads", concurrency=4)
+        story.goes_on("kill -9 of the worker")
+        story.flush()
+        servers.restart_postgres(signal.SIGQUIT)
+        story.goes_on("FLUSHALL and an immediate restart of Postgres")
+        assert worker.popen.poll() is None

@@ -1,0 +1,111 @@
+"""Who has to wait waits in Postgres: one account, all accounts of an app, or until a person acts."""
+
+import pytest
+
+from tests.acceptance.stage import Mailbox, Upstream
+from tests.acceptance.workers.conftest import MakeFleet
+from tests.acceptance.workers.fleet import Fleet, wait_until
+from tests.acceptance.workers.watching import watching
+
+
+@pytest.fixture
+def pair(calm_upstream: Upstream, fleet_of: MakeFleet) -> tuple[Fleet, Mailbox, int, Mailbox, int]:
+    """Two mirrored mailboxes at rest, and the processes that mirror them."""
+    fleet = fleet_of()
+    one, other = calm_upstream.mailbox(20), calm_upstream.mailbox(20)
+    ids = fleet.add(one), fleet.add(other)
+    fleet.worker()
+    fleet.beat()
+    fleet.wait_for_rest()
+    return fleet, one, ids[0], other, ids[1]
+
+
+Pair = tuple[Fleet, Mailbox, int, Mailbox, int]
+
+
+def epoch(fleet: Fleet, account: int) -> int:
+    return int(fleet.one("select lease_epoch from sync.accounts where id = %s", account))
+
+
+def status(fleet: Fleet, account: int) -> str:
+    return str(fleet.one("select status from sync.accounts where id = %s", account))
+
+
+def several_turns(fleet: Fleet, account: int, turns: int = 3) -> None:
+    """Wait until the account had some turns more."""
+    wanted = epoch(fleet, account) + turns
+    wait_until(lambda: epoch(fleet, account) >= wanted, f"turns of account {account}")
+
+
+def test_a_limit_of_the_app_lets_all_accounts_wait(pair: Pair) -> None:
+    fleet, one, first, other, second = pair
+    with watching(fleet.redis_url) as watched:
+        one.arm("rate_limit", args={"error_code": "too_many_requests", "retry_after": 5})
+        wait_until(lambda: fleet.one("select count(*) from sync.throttles where until > sync.now()"), "a throttle")
+        # Who was at work already may come to an end.
+        wait_until(lambda: fleet.one("select count(*) from sync.accounts where queued_until > sync.now()") == 0, "an end")
+        look = "select sync.now() < (select min(until) from sync.throttles), array_agg(lease_epoch) from sync.accounts"
+        [(still, before)] = fleet.sql(look)
+        assert still, "this machine is too slow to tell"
+        sent = one.last_request()
+        while still:
+            [(still, now)] = fleet.sql(look)
+            assert not still or now == before, "an account was polled though the whole app had to wait"
+            assert not still or one.last_request() == sent
+        fleet.wait_for_polls("the wait")
+    assert fleet.one("select scope from sync.throttles") == "kloudless"
+    assert watched.etas() == {None}
+    box_ids = (first, second)
+    assert [status(fleet, account) for account in box_ids] == ["active", "active"]
+    other.deliver()
+    fleet.wait_for_rest()
+    fleet.must_be_equal()
+
+
+def test_a_limit_of_one_account_lets_that_one_wait(pair: Pair) -> None:
+    fleet, one, first, _, second = pair
+    with watching(fleet.redis_url) as watched:
+        one.arm("rate_limit", args={"error_code": "too_many_service_requests", "retry_after": 40})
+        wait_until(lambda: status(fleet, first) == "backing_off", "the account to back off")
+        waiting = epoch(fleet, first)
+        seconds = fleet.one("select extract(epoch from next_due_at - sync.now()) from sync.accounts where id = %s", first)
+        assert 30 < seconds <= 44
+        several_turns(fleet, second)
+        assert epoch(fleet, first) == waiting
+        assert fleet.one("select count(*) from sync.throttles") == 0
+        fleet.let_marks_wear_off()  # the clock moves on by more than the upstream has asked for
+        fleet.wait_for_polls("the wait")
+    assert watched.etas() == {None}
+    assert status(fleet, first) == "active"
+
+
+def test_an_account_whose_token_is_refused_waits_for_a_person(pair: Pair) -> None:
+    fleet, one, first, other, second = pair
+    one.set(token="revoke")
+    wait_until(lambda: status(fleet, first) == "auth_required", "the refusal to be noted")
+    waiting, sent = epoch(fleet, first), len(one.requests())
+    fleet.let_marks_wear_off()
+    other.deliver()
+    several_turns(fleet, second)
+    assert fleet.truth(second).equal
+    assert (epoch(fleet, first), len(one.requests())) == (waiting, sent), "it was asked again"
+
+    one.set(token="renew")
+    one.deliver(3)
+    token = str(one.upstream.get(f"/accounts/{one.id}")["token"])
+    fleet.command("accounts", "token", str(first), "--token-stdin", feed=token)
+    fleet.wait_for_rest()
+    fleet.must_be_equal()
+    assert token not in fleet.log()
+
+
+def test_a_paused_account_rests_until_it_is_resumed(pair: Pair) -> None:
+    fleet, one, first, _, second = pair
+    fleet.command("accounts", "pause", str(first))
+    waiting = epoch(fleet, first)
+    one.deliver(3)
+    several_turns(fleet, second)
+    assert epoch(fleet, first) == waiting
+    fleet.command("accounts", "resume", str(first))
+    fleet.wait_for_rest()
+    fleet.must_be_equal()
