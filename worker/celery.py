@@ -8,6 +8,7 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import worker_process_shutdown, worker_shutdown
+from kombu.transport.redis import QoS
 
 from worker.bootstrap import Mirror
 from worker.config import Settings, from_environment
@@ -73,6 +74,10 @@ app.conf.update(
     enable_utc=True,
     timezone="UTC",
 )
+
+# A ring that is lost costs a mark that wears off. Putting it back makes a worker die when its broker goes away in the
+# middle of a task (kombu 5.7 restores to a connection that is gone).
+QoS.restore_at_shutdown = False
 
 _mirror: Mirror | None = None
 

@@ -196,7 +196,7 @@ class Walked(Struct, frozen=True):
     """Subjects of problems without an id that this walk has found again."""
 
 
-ProblemKind = Literal["pending", "message", "event", "page", "held_delete"]
+ProblemKind = Literal["pending", "message", "event", "page", "held_delete", "account"]
 
 
 class Problem(Struct, frozen=True, kw_only=True):

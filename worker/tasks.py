@@ -5,7 +5,14 @@ import traceback
 from typing import Any
 
 from worker import celery
-from worker.errors import LeaseError, MailmirrorError, StoreUnavailableError, ThrottledError, UsageError
+from worker.errors import (
+    CredentialRefusedError,
+    LeaseError,
+    MailmirrorError,
+    StoreUnavailableError,
+    ThrottledError,
+    UsageError,
+)
 from worker.records import Queue
 
 log = logging.getLogger("mailmirror")
@@ -18,6 +25,8 @@ def dispatch() -> None:
     """Ring for every account that is due, as many as fit into the queues."""
     try:
         mirror = celery.mirror()
+        for account_id in mirror.tidy():
+            log.info("Account %s was left behind by a worker that died; it is free again", account_id)
         for queue in QUEUES:
             for account_id in mirror.pick(queue):
                 sync_account.apply_async((account_id,), queue=queue)
@@ -35,7 +44,7 @@ def sync_account(self: Any, account_id: int) -> None:
             report = mirror.take_turn(account_id, queue)
         except LeaseError:
             mirror.unmark(account_id, queue)
-        except ThrottledError as error:
+        except (ThrottledError, CredentialRefusedError) as error:
             mirror.throttle(account_id, error)
             log.info("Account %s (%s): %s", account_id, queue, error)
         else:

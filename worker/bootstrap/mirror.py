@@ -1,12 +1,13 @@
 """Composition root: settings and an account become source, store and engine; a run becomes what it leaves behind."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
 from worker.bootstrap.turns import Report, SystemClock, Turn
 from worker.config import Settings
-from worker.errors import LeaseLostError, MailmirrorError, ThrottledError
+from worker.errors import LeaseLostError, MailmirrorError, StoreUnavailableError
 from worker.ports import Source
 from worker.records import Profile, Queue
 from worker.sources import kloudless, open_source
@@ -15,16 +16,15 @@ from worker.store.accounts import AccountRow
 from worker.store.credentials import KeyRing
 from worker.store.engine import Engine, connect, translated
 from worker.store.judge import PostgresJudge
-from worker.store.leases import Ending
+from worker.store.leases import Ending, Lease
+from worker.store.leases import Run as RunRow
 from worker.store.migrations import require_current
 from worker.store.rows import Projection
 from worker.sync.confirm import Confirmed
+from worker.sync.endings import is_app_wide, pause
 from worker.sync.repair import Repaired
 from worker.sync.run import Totals
 from worker.sync.verify import Verdict, Verification
-
-APP_WAIT = 30.0
-"""Seconds all accounts of an app wait when the upstream does not say how long."""
 
 
 class Mirror:
@@ -38,6 +38,7 @@ class Mirror:
         self.projection = Projection.of(settings)
         self.requests = 0
         """Requests that finished runs have sent, those that failed among them."""
+        self._unreleased: deque[tuple[Lease, Ending, RunRow]] = deque(maxlen=1000)
 
     @classmethod
     def open(cls, settings: Settings, *, make_keys: bool = False) -> "Mirror":
@@ -147,6 +148,10 @@ class Mirror:
         self.keys = credentials.load_keys(self.settings, make=True)
         accounts.set_token(self.engine, account.id, token, self.keys)
 
+    def tidy(self) -> Sequence[int]:
+        """Free what dead workers of this machine have left leased; returns the accounts' ids."""
+        return dispatch.free_abandoned(self.engine, owners.is_dead)
+
     def pick(self, queue: Queue) -> Sequence[int]:
         """Mark accounts that are due as queued, as many as the settings allow, and give their ids."""
         settings = self.settings
@@ -156,10 +161,10 @@ class Mirror:
         """Let an account be picked again whose task found another worker at work."""
         dispatch.unmark(self.engine, account_id, queue)
 
-    def throttle(self, account_id: int, error: ThrottledError) -> None:
-        """Let all accounts of the same app wait when the upstream means all of them; one alone waits already."""
-        if error.scope == "app":
-            seconds = error.retry_after or APP_WAIT
+    def throttle(self, account_id: int, error: MailmirrorError) -> None:
+        """Let all accounts of the same app wait when the error is about the app; one alone waits already."""
+        if is_app_wide(error):
+            seconds = pause(error, 1, self.settings.back_off)
             dispatch.throttle(self.engine, accounts.get(self.engine, account_id).kind, seconds, str(error))
 
     def confirm_deletes(self, account_id: int, observe: Callable[[int], None] = lambda _: None) -> Confirmed:
@@ -171,9 +176,24 @@ class Mirror:
         with self._turn(account_id) as turn:
             return turn.confirm(held, observe)
 
+    def _release(self, lease: Lease, ending: Ending, row: RunRow) -> None:
+        """Give the account back; where Postgres is away, at this process's next turn."""
+        try:
+            leases.release(self.engine, lease, ending, row)
+        except StoreUnavailableError:
+            self._unreleased.append((lease, ending, row))
+            raise
+
+    def _release_late(self) -> None:
+        """Give back what could not be given back before; the epoch keeps it from harming anybody."""
+        while self._unreleased:
+            leases.release(self.engine, *self._unreleased[0])
+            self._unreleased.popleft()
+
     @contextmanager
     def _turn(self, account_id: int, queue: Queue | None = None) -> Iterator[Turn]:
         """Hold the lease and the source for a turn, and leave the account as the turn ended."""
+        self._release_late()
         source = self.source(accounts.get(self.engine, account_id))
         try:
             lease = leases.take_lease(self.engine, account_id, owners.this_process(), dead=owners.is_dead)
@@ -191,19 +211,19 @@ class Mirror:
             except LeaseLostError:
                 raise
             except MailmirrorError as error:
-                leases.release(self.engine, lease, turn.failed(error), turn.row(error))
+                self._release(lease, turn.failed(error), turn.row(error))
                 raise
             except Exception as error:
                 # A fault of ours: the account waits longer each time, so that it cannot keep others from their turn.
                 fault = MailmirrorError(f"An unexpected {type(error).__name__} ended the run.")
-                leases.release(self.engine, lease, turn.failed(fault), turn.row(fault))
+                self._release(lease, turn.failed(fault), turn.row(fault))
                 raise
             except BaseException:
                 # Interrupted by a person or a signal: nothing is wrong with the account, and it is due at once.
-                leases.release(self.engine, lease, Ending(clean=True, due_in=0.0, queue=queue), turn.row(None))
+                self._release(lease, Ending(clean=True, due_in=0.0, queue=queue), turn.row(None))
                 raise
             else:
-                leases.release(self.engine, lease, turn.ending(), turn.row(None))
+                self._release(lease, turn.ending(), turn.row(None))
         finally:
             self.requests += source.requests
             source.close()

@@ -8,14 +8,14 @@ from msgspec import Struct
 from worker.config import Settings
 from worker.errors import MailmirrorError
 from worker.ports import Clock, Source
-from worker.records import Difference, Outcome, Queue, Status
+from worker.records import Difference, Outcome, Problem, Queue, Status
 from worker.store.engine import Engine
-from worker.store.leases import Ending, Lease
+from worker.store.leases import Ending, Lease, failing_for
 from worker.store.leases import Run as RunRow
 from worker.store.postgres import PostgresStore
 from worker.store.rows import Projection
 from worker.sync.confirm import Confirmed, confirm
-from worker.sync.endings import consequence, next_poll, pause
+from worker.sync.endings import consequence, is_app_wide, next_poll, pause
 from worker.sync.limits import Limits
 from worker.sync.repair import Repaired, repair
 from worker.sync.run import Run, Totals
@@ -141,10 +141,18 @@ class Turn:
 
     def failed(self, error: MailmirrorError) -> Ending:
         """How the account goes on after an error."""
+        kind = type(error).__name__
         seconds = pause(error, self._lease.account.failures, self._settings.back_off)
-        status = consequence(error).status
+        lasting = failing_for(self._engine, self._lease.account_id, kind)
         return Ending(
-            clean=False, due_in=seconds, backfill_in=seconds, queue=self._queue, status=status, reason=str(error)
+            clean=False,
+            due_in=seconds,
+            backfill_in=seconds,
+            queue=self._queue,
+            status=consequence(error, lasting).status,
+            reason=str(error),
+            # What is wrong with the app stands in sync.throttles, once, and not with each of its accounts.
+            problem=None if is_app_wide(error) else Problem(kind="account", subject=kind, cause=str(error)),
         )
 
     def row(self, error: MailmirrorError | None) -> RunRow:

@@ -28,6 +28,7 @@ def status(
         else:
             one = standing.one(mirror.engine, accounts.find(mirror.engine, account).id)
             found = [one] if one is not None else []
+        waiting = standing.throttled(mirror.engine)
     if as_json:
         output.document([_shown(each) for each in found])
     elif not found:
@@ -35,6 +36,8 @@ def status(
     else:
         columns = ("account", "address", "status", "messages", "back to", "windows open", "problems", "last poll", "")
         output.table(columns, map(_row, found), right=("account", "messages", "windows open", "problems"))
+    for kind, seconds, reason in [] if as_json else waiting:
+        output.note(f"All {kind} accounts wait for {output.duration(seconds)}: {reason}")
     return output.DONE
 
 

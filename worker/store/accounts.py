@@ -68,7 +68,6 @@ COLUMNS = tuple(getattr(Account, name) for name in AccountRow.__struct_fields__)
 AT_WORK_AGAIN: dict[str, Any] = {
     "status": "active",
     "status_reason": None,
-    "failures": 0,
     "next_due_at": NOW,
     "backfill_due_at": NOW,
     "queued_until": None,

@@ -4,7 +4,7 @@ Losing the queue loses nothing: a mark wears off, and the account is picked agai
 account, because rows that are locked are skipped.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -12,8 +12,8 @@ from sqlalchemy.engine import Connection, Engine
 from worker.records import Queue
 from worker.store.engine import retry_transaction
 
-QUEUED_SECONDS = 120
-"""How long a mark holds; longer than any wait in a queue that is kept short."""
+QUEUED_SECONDS: dict[Queue, int] = {"live": 30, "backfill": 75}
+"""How long a mark holds: longer than a task usually waits. One that waits longer is rung for twice, to no harm."""
 
 DUE = """
 with waiting as (
@@ -50,12 +50,27 @@ COLUMNS: dict[Queue, dict[str, str]] = {
 }
 
 
+HELD = sa.text(
+    "select id, lease_owner, lease_epoch from sync.accounts where lease_until > sync.now() and lease_owner is not null"
+)
+
+FREE = sa.text(
+    """
+    update sync.accounts a
+    set lease_owner = null, lease_until = null, queued_until = null, backfill_queued_until = null
+    from unnest(cast(:ids as bigint[]), cast(:epochs as bigint[])) as abandoned (id, epoch)
+    where a.id = abandoned.id and a.lease_epoch = abandoned.epoch
+    returning a.id
+    """
+)
+
+
 def pick(engine: Engine, queue: Queue, most: int) -> Sequence[int]:
     """Mark due accounts as queued, so many that at most `most` are marked, and give their ids."""
     statement = sa.text(DUE.format(**COLUMNS[queue]))
 
     def work(connection: Connection) -> Sequence[int]:
-        return connection.execute(statement, {"most": most, "seconds": QUEUED_SECONDS}).scalars().all()
+        return connection.execute(statement, {"most": most, "seconds": QUEUED_SECONDS[queue]}).scalars().all()
 
     return retry_transaction(engine, work)
 
@@ -64,6 +79,20 @@ def unmark(engine: Engine, account_id: int, queue: Queue) -> None:
     """Let the account be picked again: its task met another worker's lease and did nothing."""
     statement = sa.text(f"update sync.accounts set {COLUMNS[queue]['mark']} = null where id = :id")  # noqa: S608  # our own column
     retry_transaction(engine, lambda connection: connection.execute(statement, {"id": account_id}).close())
+
+
+def free_abandoned(engine: Engine, dead: Callable[[str], bool]) -> Sequence[int]:
+    """Free accounts whose owner is `dead`, with their marks, so that they need not wait for the lease to end."""
+
+    def work(connection: Connection) -> Sequence[int]:
+        held = connection.execute(HELD).all()
+        abandoned = [row for row in held if dead(row.lease_owner)]
+        if not abandoned:
+            return []
+        values = {"ids": [row.id for row in abandoned], "epochs": [row.lease_epoch for row in abandoned]}
+        return connection.execute(FREE, values).scalars().all()
+
+    return retry_transaction(engine, work)
 
 
 def throttle(engine: Engine, scope: str, seconds: float, reason: str) -> None:

@@ -14,9 +14,10 @@ from sqlalchemy.engine import Connection, Engine
 
 from models import Account
 from worker.errors import LeaseHeldError, UsageError
-from worker.records import Outcome, Queue, Status
+from worker.records import Outcome, Problem, Queue, Status
 from worker.store.accounts import COLUMNS, AccountRow, account_of, unknown
-from worker.store.engine import NOW, retry_transaction
+from worker.store.engine import NOW, retry_transaction, translated
+from worker.store.postgres import driver, record
 
 LEASE_SECONDS = 90
 
@@ -52,6 +53,8 @@ class Ending(Struct, frozen=True, kw_only=True):
     """A new status; None leaves it as it is."""
     reason: str | None = None
     """Why the new status is not active."""
+    problem: Problem | None = None
+    """What went wrong with the account as a whole; a clean end closes such problems."""
 
 
 class Run(Struct, frozen=True, kw_only=True):
@@ -99,6 +102,16 @@ RELEASE = sa.text(
             THEN changed_in ELSE pg_current_xact_id() END
     WHERE id = :id AND lease_epoch = :epoch
     """
+)
+
+PUT_RIGHT = sa.text(
+    "UPDATE sync.problems SET state = 'closed', closed_at = sync.now(), not_before = NULL"
+    " WHERE account_id = :id AND kind = 'account' AND state = 'open'"
+)
+
+FAILING_FOR = sa.text(
+    "SELECT extract(epoch FROM sync.now() - first_seen_at)::float8 FROM sync.problems"
+    " WHERE account_id = :id AND kind = 'account' AND subject = :subject AND state = 'open'"
 )
 
 RECORD = sa.text(
@@ -191,9 +204,22 @@ def release(engine: Engine, lease: Lease, ending: Ending, run: Run | None = None
         )
         if run is not None:
             _record(connection, lease, run)
-        return ended.rowcount == 1
+        if ended.rowcount != 1:
+            return False
+        if ending.problem is not None:
+            record(driver(connection).cursor(), lease.account_id, (ending.problem,))
+        elif ending.clean and lease.account.failures > 1:
+            connection.execute(PUT_RIGHT, {"id": lease.account_id})
+        return True
 
     return retry_transaction(engine, work)
+
+
+def failing_for(engine: Engine, account_id: int, subject: str) -> float:
+    """Seconds for which an account has failed in this way without a clean run; 0 when it has not."""
+    with translated(), engine.connect() as connection:
+        found = connection.execute(FAILING_FOR, {"id": account_id, "subject": subject}).scalar_one_or_none()
+    return float(found or 0.0)
 
 
 def _record(connection: Connection, lease: Lease, run: Run) -> None:

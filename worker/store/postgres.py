@@ -95,7 +95,7 @@ class PostgresStore:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 with translated(), self._writer.begin():
-                    cursor = _driver(self._writer).cursor()
+                    cursor = driver(self._writer).cursor()
                     self._fence(cursor, polled=batch.polled)
                     outcome = self._write(cursor, batch)
             except StoreUnavailableError as error:
@@ -117,7 +117,7 @@ class PostgresStore:
             if left >= RENEW_BELOW:
                 return
             with translated(), self._engine.begin() as connection:
-                self._fence(_driver(connection).cursor(), polled=False)
+                self._fence(driver(connection).cursor(), polled=False)
             self._renewed = self._monotonic()
 
     def position(self) -> Position | None:
@@ -269,7 +269,7 @@ class PostgresStore:
 def rows(engine: Engine, statement: str, values: Values) -> list[tuple[Any, ...]]:
     """Run one of our statements by itself and read its rows; binary parameters are allowed."""
     with translated(), engine.connect() as connection:
-        cursor = _driver(connection).cursor()
+        cursor = driver(connection).cursor()
         cursor.execute(statement, values)
         found = cursor.fetchall()
         connection.rollback()
@@ -316,7 +316,7 @@ def record(cursor: psycopg.Cursor[Any], account_id: int, problems: Sequence[Prob
     )
 
 
-def _driver(connection: Connection) -> psycopg.Connection[Any]:
+def driver(connection: Connection) -> psycopg.Connection[Any]:
     """The psycopg connection under SQLAlchemy's, in the same transaction."""
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)  # noqa: S101  # the URL names this driver

@@ -101,6 +101,11 @@ LEDGER = sa.text(
     """
 )
 
+THROTTLES = sa.text(
+    "SELECT scope, extract(epoch FROM until - sync.now())::float8, reason FROM sync.throttles WHERE until > sync.now()"
+    " ORDER BY scope"
+)
+
 PROBLEMS = sa.text(
     """
     SELECT account_id, count(*) AS problems, count(*) FILTER (WHERE kind = 'held_delete') AS held_deletes
@@ -139,6 +144,12 @@ def fleet(engine: Engine, *, count_messages: bool = True) -> list[AccountStatus]
 def one(engine: Engine, account_id: int, *, count_messages: bool = True) -> AccountStatus | None:
     """Say how one account stands; None when there is no such account."""
     return next(iter(_read(engine, account_id, count_messages=count_messages)), None)
+
+
+def throttled(engine: Engine) -> list[tuple[str, float, str | None]]:
+    """Kinds of accounts that all wait at this moment: the kind, the seconds left, and why."""
+    with translated(), engine.connect() as connection:
+        return [(row[0], row[1], row[2]) for row in connection.execute(THROTTLES)]
 
 
 def _read(engine: Engine, account_id: int | None, *, count_messages: bool) -> list[AccountStatus]:

@@ -79,6 +79,17 @@ def test_what_is_not_due_waits_for_a_person_is_at_work_or_throttled_is_left_out(
     assert list(dispatch.pick(engine, "live", 10)) == []
 
 
+def test_what_a_dead_worker_holds_is_free_at_once_and_what_a_living_one_holds_is_not(
+    engine: Engine, connection: Sql
+) -> None:
+    add(connection, 2)
+    assert len(dispatch.pick(engine, "live", 2)) == 2
+    leases.take_lease(engine, 1, "dead")
+    leases.take_lease(engine, 2, "alive")
+    assert list(dispatch.free_abandoned(engine, lambda owner: owner == "dead")) == [1]
+    assert list(dispatch.pick(engine, "live", 2)) == [1]
+
+
 def test_a_tenant_with_many_accounts_does_not_keep_the_others_waiting(engine: Engine, connection: Sql) -> None:
     add(connection, 100, "big", due="1 hour")
     add(connection, 2, "small", due="1 minute")

@@ -5,8 +5,8 @@ import inspect
 import pytest
 
 from worker import errors
-from worker.errors import CredentialRefusedError, MailmirrorError, ThrottledError, UnreachableError
-from worker.sync.endings import LONGEST, TABLE, consequence, next_poll, pause
+from worker.errors import AccountGoneError, CredentialRefusedError, MailmirrorError, ThrottledError, UnreachableError
+from worker.sync.endings import APP_WAIT, GONE_AFTER, LONGEST, TABLE, consequence, is_app_wide, next_poll, pause
 
 
 def test_every_error_has_a_consequence() -> None:
@@ -39,3 +39,17 @@ def test_a_quiet_account_is_polled_less_often_and_a_change_brings_it_back() -> N
     assert paces == sorted(paces)
     assert paces[-1] == 300.0
     assert next_poll(seconds, changed=True, fastest=60.0, slowest=300.0) == 60.0
+
+
+def test_a_refused_app_key_is_no_accounts_fault() -> None:
+    error = CredentialRefusedError("no", scope="app")
+    assert consequence(error).status is None
+    assert is_app_wide(error)
+    assert pause(error, failures=1, back_off=10.0) == APP_WAIT
+
+
+def test_an_account_is_gone_only_when_the_upstream_says_so_again_an_hour_later() -> None:
+    error = AccountGoneError("no such account")
+    assert consequence(error, failing_for=0.0).status == "backing_off"
+    assert pause(error, failures=1, back_off=10.0) == GONE_AFTER
+    assert consequence(error, failing_for=GONE_AFTER).status == "gone"
