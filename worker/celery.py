@@ -8,7 +8,7 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import worker_process_shutdown, worker_shutdown
-from kombu.transport.redis import QoS
+from kombu.transport.redis import Channel, QoS
 
 from worker.bootstrap import Mirror
 from worker.config import Settings, from_environment
@@ -75,9 +75,23 @@ app.conf.update(
     timezone="UTC",
 )
 
-# A ring that is lost costs a mark that wears off. Putting it back makes a worker die when its broker goes away in the
-# middle of a task (kombu 5.7 restores to a connection that is gone).
-QoS.restore_at_shutdown = False
+
+class Doorbell(QoS):
+    """Forgets what lies unacknowledged when the broker goes away: the mark in Postgres wears off.
+
+    kombu 5.7 would put it back, or acknowledge it later, over a connection that is gone; the worker dies of it.
+    """
+
+    restore_at_shutdown = False
+
+    def ack(self, delivery_tag: str) -> None:
+        """Acknowledge while there is a broker to tell."""
+        connection: Any = self.channel.connection
+        if not self.channel.closed and connection is not None and connection.client is not None:
+            super().ack(delivery_tag)
+
+
+Channel.QoS = Doorbell
 
 _mirror: Mirror | None = None
 

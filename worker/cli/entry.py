@@ -39,8 +39,10 @@ app.command("version")(installation.version)
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 usage, 3 finished with something left open."""
     if argv is None:
-        # A polite kill ends a run as Ctrl-C does: the lease is given back.
+        # A polite kill and a closed terminal end a run as Ctrl-C does: the lease is given back, what was started ends.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+        if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+            signal.signal(signal.SIGHUP, signal.default_int_handler)
     code = _run(list(sys.argv[1:] if argv is None else argv))
     try:
         sys.stdout.flush()

@@ -2,7 +2,6 @@
 
 import select
 import shlex
-import signal
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated
@@ -32,9 +31,6 @@ def up(
     """Run Postgres, Valkey, workers and the scheduler on this machine until Ctrl-C."""
     from worker import bootstrap  # loads the database layer
 
-    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
-        # A closed terminal ends it in order, as Ctrl-C does.
-        signal.signal(signal.SIGHUP, signal.default_int_handler)
     workers = (Workers("live", "live", live), Workers("backfill", "backfill", backfill))
     settings = session.settings()
     try:
