@@ -96,6 +96,10 @@ class _Story:
         settings = self._stack.settings
         bootstrap.migrate(settings)
         mirror = bootstrap.Mirror.open(settings, make_keys=True)
+        if bootstrap.accounts.list_all(mirror.engine):
+            mirror.close()
+            message = "The database in DATABASE_URL holds accounts already, and a demo would get in their way. "
+            raise UsageError(message + "Unset DATABASE_URL, and the demo brings its own.")
         ours = self._add_accounts(mirror)
         try:
             self._introduce("its own" if own_database else "the given")
