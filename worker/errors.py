@@ -17,9 +17,10 @@ MailmirrorError
 ├── UnreadableError         an answer that breaks the protocol; nothing of it is used
 ├── NotFoundError           the upstream itself says that the object does not exist
 ├── UnsupportedError        this account or service has no such capability
-└── LeaseError              another worker owns the account
-    ├── LeaseHeldError
-    └── LeaseLostError
+└── LeaseError              not this worker's turn on the account
+    ├── LeaseHeldError          another worker has it
+    ├── NotDueError             nothing is to be done for it now
+    └── LeaseLostError          another worker has overtaken us
 """
 
 
@@ -122,7 +123,7 @@ class UnsupportedError(MailmirrorError):
 
 
 class LeaseError(MailmirrorError):
-    """Another worker owns the account."""
+    """It is not this worker's turn on the account."""
 
 
 class LeaseHeldError(LeaseError):
@@ -132,6 +133,10 @@ class LeaseHeldError(LeaseError):
         super().__init__(message)
         self.owner = owner
         self.seconds = seconds
+
+
+class NotDueError(LeaseError):
+    """A task came for an account that is not due, waits for a person, or waits with all of its app."""
 
 
 class LeaseLostError(LeaseError):

@@ -196,7 +196,7 @@ class Mirror:
         self._release_late()
         source = self.source(accounts.get(self.engine, account_id))
         try:
-            lease = leases.take_lease(self.engine, account_id, owners.this_process(), dead=owners.is_dead)
+            lease = leases.take_lease(self.engine, account_id, owners.this_process(), dead=owners.is_dead, queue=queue)
             turn = Turn(
                 engine=self.engine,
                 lease=lease,

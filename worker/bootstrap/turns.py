@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from worker.config import Settings
-from worker.errors import MailmirrorError
+from worker.errors import AccountGoneError, MailmirrorError
 from worker.ports import Clock, Source
 from worker.records import Difference, Outcome, Problem, Queue, Status
 from worker.store.engine import Engine
@@ -143,7 +143,9 @@ class Turn:
         """How the account goes on after an error."""
         kind = type(error).__name__
         seconds = pause(error, self._lease.account.failures, self._settings.back_off)
-        lasting = failing_for(self._engine, self._lease.account_id, kind)
+        lasting = (
+            failing_for(self._engine, self._lease.account_id, kind) if isinstance(error, AccountGoneError) else 0.0
+        )
         return Ending(
             clean=False,
             due_in=seconds,

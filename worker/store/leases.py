@@ -4,7 +4,7 @@ A lease is taken with a new `lease_epoch`. Every transaction of the run begins w
 `WHERE lease_epoch = mine`: a worker that was overtaken changes no row, and stops.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy.engine import Connection, Engine
 
-from models import Account
-from worker.errors import LeaseHeldError, UsageError
+from models import Account, Throttle
+from worker.errors import LeaseHeldError, NotDueError, UsageError
 from worker.records import Outcome, Problem, Queue, Status
 from worker.store.accounts import COLUMNS, AccountRow, account_of, unknown
 from worker.store.engine import NOW, retry_transaction, translated
@@ -125,6 +125,17 @@ RECORD = sa.text(
 )
 
 
+AT_WORK = (
+    Account.status.in_(("active", "backing_off", "degraded")),
+    sa.not_(sa.exists().where(Throttle.scope == Account.kind, Throttle.until > NOW)),
+)
+DUE: dict[Queue, tuple[sa.ColumnElement[bool], ...]] = {
+    "live": (*AT_WORK, Account.next_due_at <= NOW),
+    "backfill": (*AT_WORK, Account.backfill_due_at <= NOW),
+}
+"""What must still hold when a task gets its turn: it may have waited long."""
+
+
 def take_lease(
     engine: Engine,
     account_id: int,
@@ -132,21 +143,32 @@ def take_lease(
     seconds: int = LEASE_SECONDS,
     *,
     dead: Callable[[str], bool] = lambda _: False,
+    queue: Queue | None = None,
 ) -> Lease:
     """Take the account for `seconds`; counts as a failure until it is released cleanly.
 
-    `dead` tells of an owner that it runs no more: its lease is taken over at once. Raises LeaseHeldError while
-    another worker has it, UsageError for an unknown or paused account.
+    `dead` tells of an owner that it runs no more: its lease is taken over at once. For a task from a `queue` the
+    account must still be due. Raises LeaseHeldError while another worker has it, NotDueError, UsageError for an unknown
+    or paused account.
     """
+    conditions = DUE[queue] if queue is not None else ()
     try:
-        return _take(engine, account_id, owner, seconds, abandoned_by=None)
+        return _take(engine, account_id, owner, seconds, conditions)
     except LeaseHeldError as held:
         if not dead(held.owner):
             raise
-        return _take(engine, account_id, owner, seconds, abandoned_by=held.owner)
+        return _take(engine, account_id, owner, seconds, conditions, abandoned_by=held.owner)
 
 
-def _take(engine: Engine, account_id: int, owner: str, seconds: int, *, abandoned_by: str | None) -> Lease:
+def _take(
+    engine: Engine,
+    account_id: int,
+    owner: str,
+    seconds: int,
+    conditions: Sequence[sa.ColumnElement[bool]],
+    *,
+    abandoned_by: str | None = None,
+) -> Lease:
     statement = (
         sa.update(Account)
         .where(
@@ -157,6 +179,7 @@ def _take(engine: Engine, account_id: int, owner: str, seconds: int, *, abandone
                 Account.lease_until <= NOW,
                 Account.lease_owner == abandoned_by if abandoned_by else sa.false(),
             ),
+            *conditions,
         )
         .values(
             lease_epoch=Account.lease_epoch + 1,
@@ -245,12 +268,14 @@ def _record(connection: Connection, lease: Lease, run: Run) -> None:
     )
 
 
-def _refused(connection: Connection, account_id: int) -> UsageError | LeaseHeldError:
+def _refused(connection: Connection, account_id: int) -> UsageError | LeaseHeldError | NotDueError:
     row = connection.execute(HOLDER, {"id": account_id}).one_or_none()
     if row is None:
         return unknown(account_id)
     if row.status == "paused":
         return UsageError(f"Account {account_id} is paused. Start it again: mailmirror accounts resume {account_id}")
+    if row.seconds is None or row.seconds <= 0:
+        return NotDueError(f"Account {account_id} is not due.")
     owner = row.lease_owner or "another worker"
     seconds = max(0.0, row.seconds or 0.0)
     message = f"Account {account_id} is being worked on by {owner}. Try again in {seconds:.0f} seconds."

@@ -24,6 +24,7 @@ def wait_for_lease(connection: psycopg.Connection) -> None:
     pytest.fail("the account was never taken")
 
 
+@pytest.mark.fault("P4")
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_sync_gives_its_lease_back(
     command: Command, mailbox: Sandbox, connection: psycopg.Connection, sent: signal.Signals
@@ -43,6 +44,7 @@ def test_an_interrupted_sync_gives_its_lease_back(
     assert command("sync", "1").code == 0
 
 
+@pytest.mark.fault("P1")
 def test_a_killed_sync_goes_on_at_once(command: Command, mailbox: Sandbox, connection: psycopg.Connection) -> None:
     mailbox.admin("/faults", {"kind": "slow_answer", "count": None, "args": {"seconds": 0.5}})
     process = command.start("sync", "1")

@@ -51,6 +51,7 @@ def store(engine: Engine) -> Iterator[PostgresStore]:
         yield opened
 
 
+@pytest.mark.fault("D8")
 def test_a_new_message_is_written_with_its_people_labels_and_attachments(store: PostgresStore, connection: Sql) -> None:
     assert store.commit(listed(message())).added == 1
     columns = (
@@ -82,6 +83,7 @@ def state(connection: Sql) -> dict[str, list[tuple[Any, ...]]]:
     return {name: table(connection, f"select xmin::text, t::text from mail.{name} t") for name in tables}
 
 
+@pytest.mark.fault("S8")
 def test_an_unchanged_message_is_not_written_again(store: PostgresStore, connection: Sql, engine: Engine) -> None:
     store.commit(listed(message(), message("m2", folder_id="f1")))
     before = state(connection)
@@ -92,6 +94,7 @@ def test_an_unchanged_message_is_not_written_again(store: PostgresStore, connect
     assert state(connection) == before
 
 
+@pytest.mark.fault("D20")
 def test_a_file_id_that_changes_at_every_read_is_no_change(store: PostgresStore, connection: Sql) -> None:
     store.commit(listed(message()))
     before = state(connection)
@@ -100,6 +103,7 @@ def test_a_file_id_that_changes_at_every_read_is_no_change(store: PostgresStore,
     assert state(connection) == before
 
 
+@pytest.mark.fault("D19")
 def test_a_new_label_leaves_bodies_and_people_alone(store: PostgresStore, connection: Sql) -> None:
     store.commit(listed(message()))
     before = state(connection)
@@ -133,6 +137,7 @@ def test_every_change_moves_the_messages_place_in_the_feed(store: PostgresStore,
     assert places == sorted(set(places))
 
 
+@pytest.mark.fault("U19")
 def test_one_message_twice_in_a_batch_is_written_once_as_last_seen(store: PostgresStore, connection: Sql) -> None:
     store.commit(listed(message(subject="first"), message(subject="second")))
     assert table(connection, "select subject from mail.messages") == [("second",)]
@@ -155,6 +160,7 @@ def test_a_deleted_message_keeps_its_children_and_disappears_from_the_live_views
         assert table(connection, f"select * from mail.{view}") == []
 
 
+@pytest.mark.fault("U31")
 def test_a_list_page_never_revives_a_deleted_message(store: PostgresStore, connection: Sql) -> None:
     store.commit(listed(message()))
     store.commit(gone("m1"))
@@ -174,6 +180,7 @@ def test_a_get_revives_a_deleted_message_and_closes_what_waited_for_it(store: Po
     assert table(connection, "select state from sync.problems") == [("closed",)]
 
 
+@pytest.mark.fault("U30")
 def test_a_deletion_of_a_message_never_seen_leaves_its_mark(store: PostgresStore, connection: Sql) -> None:
     assert store.commit(gone("m9")).tombstoned == 1
     assert store.commit(listed(message("m9"))).held == ("m9",)
@@ -183,6 +190,7 @@ def test_a_deletion_of_a_message_never_seen_leaves_its_mark(store: PostgresStore
     assert table(connection, "select count(*) from mail.message_people") == [(4,)]
 
 
+@pytest.mark.fault("D10")
 def test_the_name_of_a_person_is_the_one_on_the_newest_message(store: PostgresStore, connection: Sql) -> None:
     def named(id_: str, name: str | None, days: int) -> Any:
         return message(id_, created=DAY + timedelta(days=days), sender=Person("ann@example.com", name), to=(), cc=())
@@ -197,6 +205,7 @@ def test_the_name_of_a_person_is_the_one_on_the_newest_message(store: PostgresSt
     assert ("Zoe", "f", None) in table(connection, "select name, name_on, name_at from mail.people")
 
 
+@pytest.mark.fault("D12")
 def test_a_renamed_label_is_seen_on_an_unchanged_message(store: PostgresStore, connection: Sql) -> None:
     store.commit(listed(message()))
     assert store.commit(listed(message(labels=(Label("l1", "Inbox"), UNREAD)))).unchanged == 1
@@ -218,6 +227,7 @@ def test_the_upstreams_own_object_is_kept_on_demand(engine: Engine, connection: 
     assert table(connection, "select raw #>> '{object,historyId}' from mail.messages") == [("123456789012345678901",)]
 
 
+@pytest.mark.fault("D7")
 def test_a_message_to_ten_thousand_people_is_one_message(store: PostgresStore, connection: Sql) -> None:
     crowd = tuple(Person(f"p{n}@example.com", f"P {n}") for n in range(10_000))
     store.commit(listed(message(to=crowd, cc=crowd)))
@@ -225,6 +235,7 @@ def test_a_message_to_ten_thousand_people_is_one_message(store: PostgresStore, c
     assert table(connection, "select count(*) from mail.people") == [(10_001,)]
 
 
+@pytest.mark.fault("D9")
 def test_ids_and_addresses_too_long_for_an_index_are_stored_under_a_hash(store: PostgresStore, connection: Sql) -> None:
     long = message(labels=(Label("x" * 5000, "Long"),), sender=Person("y" * 9000 + "@example.com", "Y"))
     store.commit(listed(long))
@@ -236,6 +247,7 @@ def test_ids_and_addresses_too_long_for_an_index_are_stored_under_a_hash(store: 
     assert table(connection, "select length(email) from mail.message_people where role = 'from'") == [(9012,)]
 
 
+@pytest.mark.fault("D13")
 def test_two_accounts_may_have_equal_ids(engine: Engine, connection: Sql) -> None:
     with leased(engine, upstream_id="1001") as one, leased(engine, upstream_id="1002") as other:
         one.commit(listed(message()))
@@ -244,6 +256,7 @@ def test_two_accounts_may_have_equal_ids(engine: Engine, connection: Sql) -> Non
     assert table(connection, "select account_id, subject from mail.live_messages") == [(2, "Other")]
 
 
+@pytest.mark.fault("P9")
 def test_a_worker_that_was_overtaken_writes_nothing(store: PostgresStore, engine: Engine, connection: Sql) -> None:
     with leased(engine) as newer:
         with pytest.raises(LeaseLostError):

@@ -46,6 +46,7 @@ def test_the_queues_do_not_know_of_each_other(engine: Engine, connection: Sql) -
     assert len(dispatch.pick(engine, "live", 10)) == len(dispatch.pick(engine, "backfill", 10)) == 2
 
 
+@pytest.mark.fault("P12")
 def test_a_mark_wears_off_so_that_a_lost_queue_loses_nothing(engine: Engine, connection: Sql) -> None:
     add(connection, 1)
     assert len(dispatch.pick(engine, "live", 1)) == 1
@@ -97,6 +98,7 @@ def test_a_tenant_with_many_accounts_does_not_keep_the_others_waiting(engine: En
     assert picked == {1, 2, 101, 102}
 
 
+@pytest.mark.fault("P11")
 def test_several_dispatchers_at_once_never_pick_the_same_account(engine: Engine, connection: Sql) -> None:
     add(connection, 2000)
     with ThreadPoolExecutor(4) as pool:

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from sqlalchemy.engine import Engine
 
-from worker.errors import LeaseHeldError, UsageError
+from worker.errors import LeaseHeldError, NotDueError, UsageError
 from worker.records import Outcome, Queue
 from worker.store import accounts
 from worker.store.engine import connect
@@ -37,6 +37,7 @@ def pass_time(connection: psycopg.Connection, seconds: int) -> None:
 DONE = Ending(clean=True, due_in=60)
 
 
+@pytest.mark.fault("S3")
 def test_a_lease_raises_the_fence_and_counts_as_a_failure_until_a_clean_end(engine: Engine, account_id: int) -> None:
     for epoch in (1, 2):
         lease = take_lease(engine, account_id, "worker 1")
@@ -57,6 +58,7 @@ def test_a_held_account_names_its_holder_and_the_time_left(engine: Engine, accou
     assert accounts.get(engine, account_id).lease_epoch == 1
 
 
+@pytest.mark.fault("P9")
 def test_a_lease_ends_with_the_databases_time_and_its_holder_is_fenced_off(
     engine: Engine, account_id: int, connection: psycopg.Connection
 ) -> None:
@@ -79,6 +81,7 @@ def test_the_lease_of_a_dead_owner_is_taken_over_at_once(engine: Engine, account
     assert not release(engine, stale, DONE)
 
 
+@pytest.mark.fault("P8")
 def test_of_many_takers_exactly_one_wins(engine: Engine, account_id: int) -> None:
     together = threading.Barrier(6)
     won: list[Lease] = []
@@ -127,6 +130,24 @@ def test_the_end_of_a_run_sets_the_schedule_and_the_status(
 
     release(engine, take_lease(engine, account_id, "worker 1"), Ending(clean=True, due_in=1, status="active"))
     assert accounts.get(engine, account_id).status_reason is None
+
+
+@pytest.mark.parametrize("queue", ["live", "backfill"])
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        "update sync.accounts set next_due_at = now() + interval '1 h', backfill_due_at = now() + interval '1 h'",
+        "update sync.accounts set status = 'auth_required'",
+        "insert into sync.throttles (scope, until) values ('kloudless', now() + interval '1 h')",
+    ],
+)
+def test_a_task_that_waited_too_long_has_no_turn(
+    engine: Engine, account_id: int, connection: psycopg.Connection, queue: Queue, meanwhile: str
+) -> None:
+    connection.execute(meanwhile)
+    with pytest.raises(NotDueError):
+        take_lease(engine, account_id, "worker 1", queue=queue)
+    assert take_lease(engine, account_id, "a person").epoch == 1
 
 
 def test_history_is_due_when_the_ledger_says_so(
@@ -182,6 +203,7 @@ def test_runs_leave_a_row_only_when_they_did_something(
     assert rows == [("partial", 2, 1, 4, None, 2, True), ("failed", 0, 0, 0, "UnreachableError", 3, True)]
 
 
+@pytest.mark.fault("S10")
 def test_a_run_of_a_purged_account_ends_quietly(engine: Engine, account_id: int) -> None:
     lease = take_lease(engine, account_id, "worker 1")
     accounts.remove(engine, account_id, purge=True)
