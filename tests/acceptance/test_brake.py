@@ -6,6 +6,7 @@ from tests.acceptance.conftest import MakeMirror
 from tests.acceptance.stage import Upstream
 
 
+@pytest.mark.fault("U43")
 def test_a_listing_that_is_suddenly_empty_deletes_nothing(calm_upstream: Upstream, mirror_of: MakeMirror) -> None:
     box = calm_upstream.mailbox(400)
     mirrored = mirror_of(box)
@@ -23,6 +24,7 @@ def test_a_listing_that_is_suddenly_empty_deletes_nothing(calm_upstream: Upstrea
     assert mirrored.problems() == []
 
 
+@pytest.mark.fault("U43")
 @pytest.mark.parametrize("at_once", [1, 8], ids=["one window at a time", "eight at once"])
 def test_half_of_the_mailbox_gone_without_a_word_is_held(
     calm_upstream: Upstream, mirror_of: MakeMirror, at_once: int

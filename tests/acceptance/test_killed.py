@@ -49,6 +49,7 @@ def wait_for_requests(mirrored: Mirrored, number: int, process: subprocess.Popen
         time.sleep(0.001)
 
 
+@pytest.mark.fault("P1")
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_sync_killed_ten_times_ends_equal_and_never_begins_anew(
     calm_upstream: Upstream, mirror_of: MakeMirror, seed: int

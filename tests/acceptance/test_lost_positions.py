@@ -10,6 +10,7 @@ from tests.acceptance.stage import Upstream
 ORDERS = pytest.mark.parametrize("order", ["newest", "shuffled"])
 
 
+@pytest.mark.fault("U22")
 @pytest.mark.parametrize("expiry", ["400", "404", "410"])
 def test_a_refused_cursor_is_made_anew_and_everything_is_walked_again(
     calm_upstream: Upstream, mirror_of: MakeMirror, expiry: str
@@ -30,6 +31,7 @@ def test_a_refused_cursor_is_made_anew_and_everything_is_walked_again(
     assert box.last_request() - asked == 1, "the new cursor is good"
 
 
+@pytest.mark.fault("U23")
 def test_a_cursor_that_skips_silently_is_noticed_by_its_age(calm_upstream: Upstream, mirror_of: MakeMirror) -> None:
     box = calm_upstream.mailbox(300)
     mirrored = mirror_of(box)
@@ -87,6 +89,7 @@ def test_odd_events_end_in_the_same_mirror(calm_upstream: Upstream, mirror_of: M
     mirrored.must_be_equal()
 
 
+@pytest.mark.fault("U15")
 @ORDERS
 @pytest.mark.parametrize("times", [1, 4])
 def test_a_page_token_that_expires_in_mid_listing_costs_only_its_window(
@@ -135,6 +138,7 @@ def test_page_tokens_that_are_numbers_are_followed(calm_upstream: Upstream, mirr
     mirrored.must_be_equal()
 
 
+@pytest.mark.fault("U10", "U12", "U16", "U17", "U19")
 @ORDERS
 @pytest.mark.parametrize("kind", PAGE_FAULTS)
 def test_a_listing_with_odd_pages_ends_in_a_whole_mirror(

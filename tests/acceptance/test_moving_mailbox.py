@@ -95,6 +95,7 @@ def test_a_sync_comes_to_rest_while_the_mailbox_does_not(
         assert churn.is_alive()
 
 
+@pytest.mark.fault("D12")
 def test_labels_renamed_meanwhile_carry_their_new_name(calm_upstream: Upstream, mirror_of: MakeMirror) -> None:
     box = calm_upstream.mailbox(200)
     mirrored = mirror_of(box)

@@ -17,6 +17,7 @@ OBJECTS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+@pytest.mark.fault("U9", "D5", "D6")
 @pytest.mark.parametrize("what", OBJECTS)
 def test_a_poison_object_fails_alone_and_clears_itself(
     calm_upstream: Upstream, mirror_of: MakeMirror, what: str
@@ -38,6 +39,7 @@ def test_a_poison_object_fails_alone_and_clears_itself(
     assert mirrored.problems() == []
 
 
+@pytest.mark.fault("U9")
 def test_a_page_that_is_never_json_costs_one_second_of_mail(calm_upstream: Upstream, mirror_of: MakeMirror) -> None:
     box = calm_upstream.mailbox(MESSAGES)
     poisoned = box.ids()[123]
@@ -73,6 +75,7 @@ CLEANED = {
 }
 
 
+@pytest.mark.fault("D1", "D2", "D4", "D15")
 @pytest.mark.parametrize("kind", CLEANED)
 def test_what_postgres_cannot_hold_is_cleaned_and_named(
     calm_upstream: Upstream, mirror_of: MakeMirror, kind: str

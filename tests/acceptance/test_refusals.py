@@ -11,6 +11,7 @@ def status(mirrored: Mirrored) -> str:
     return str(mirrored.one("select status from mail.accounts where id = %s", mirrored.id))
 
 
+@pytest.mark.fault("U1")
 @pytest.mark.parametrize("at", [1, 3, 9])
 def test_a_429_in_mid_run_parks_the_account_for_as_long_as_it_says(
     calm_upstream: Upstream, mirror_of: MakeMirror, at: int
@@ -31,6 +32,7 @@ def test_a_429_in_mid_run_parks_the_account_for_as_long_as_it_says(
     assert status(mirrored) == "active"
 
 
+@pytest.mark.fault("U4")
 def test_an_outage_in_mid_run_loses_nothing(calm_upstream: Upstream, mirror_of: MakeMirror) -> None:
     box = calm_upstream.mailbox(900)
     box.arm("server_error", route="list", at=5, count=30, args={"status": 503})
@@ -76,6 +78,7 @@ def test_broken_answers_lose_nothing(calm_upstream: Upstream, mirror_of: MakeMir
     mirrored.must_be_equal()
 
 
+@pytest.mark.fault("U39")
 def test_a_revoked_token_waits_for_a_person_and_keeps_the_mail(calm_upstream: Upstream, mirror_of: MakeMirror) -> None:
     box = calm_upstream.mailbox(200)
     mirrored = mirror_of(box)

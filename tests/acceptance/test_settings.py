@@ -31,6 +31,7 @@ def test_a_changed_setting_rewrites_what_is_walked_again(calm_upstream: Upstream
     mirrored.must_be_equal()
 
 
+@pytest.mark.fault("D13")
 def test_two_accounts_with_the_same_ids_do_not_touch_each_other(calm_upstream: Upstream, mirror_of: MakeMirror) -> None:
     box = calm_upstream.mailbox(150)
     one, other = mirror_of(box, tenant="one"), mirror_of(box, tenant="other")

@@ -46,6 +46,7 @@ def test_a_deleted_message_becomes_a_tombstone_and_keeps_its_children(box: Mailb
     mirrored.must_be_equal()
 
 
+@pytest.mark.fault("U31")
 def test_a_list_page_does_not_revive_a_tombstone(box: Mailbox, mirrored: Mirrored) -> None:
     ghost = box.ids()[17]
     bury(mirrored, ghost)
@@ -75,6 +76,7 @@ def test_an_event_revives_a_tombstone(box: Mailbox, mirrored: Mirrored) -> None:
     mirrored.must_be_equal()
 
 
+@pytest.mark.fault("U30")
 def test_a_deletion_of_a_message_never_seen_leaves_a_tombstone(box: Mailbox, mirrored: Mirrored) -> None:
     [unseen] = box.deliver(1)
     box.delete(message_id=unseen)
@@ -97,6 +99,7 @@ def test_a_404_that_is_not_the_apis_own_deletes_nothing(box: Mailbox, mirrored: 
     assert mirrored.problems() == []
 
 
+@pytest.mark.fault("U29")
 def test_a_new_message_that_answers_404_is_pending_not_gone(box: Mailbox, mirrored: Mirrored) -> None:
     [fresh] = box.deliver(1)
     box.arm("not_found", route="get", path=fresh)

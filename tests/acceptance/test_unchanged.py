@@ -1,9 +1,12 @@
 """An unchanged mailbox costs one request, and not one row of schema mail is written."""
 
+import pytest
+
 from tests.acceptance.conftest import MakeMirror
 from tests.acceptance.stage import Upstream
 
 
+@pytest.mark.fault("S8")
 def test_a_second_sync_writes_no_row_and_asks_once(calm_upstream: Upstream, mirror_of: MakeMirror) -> None:
     box = calm_upstream.mailbox(600, "outlook_email")
     mirrored = mirror_of(box)
@@ -17,6 +20,7 @@ def test_a_second_sync_writes_no_row_and_asks_once(calm_upstream: Upstream, mirr
     assert mirrored.versions() == versions
 
 
+@pytest.mark.fault("S8")
 def test_a_whole_walk_of_an_unchanged_mailbox_writes_no_row(calm_upstream: Upstream, mirror_of: MakeMirror) -> None:
     box = calm_upstream.mailbox(600, "outlook_email")
     mirrored = mirror_of(box)
@@ -29,6 +33,7 @@ def test_a_whole_walk_of_an_unchanged_mailbox_writes_no_row(calm_upstream: Upstr
     assert mirrored.versions() == versions
 
 
+@pytest.mark.fault("D20")
 def test_file_ids_that_change_at_every_read_write_no_row(calm_upstream: Upstream, mirror_of: MakeMirror) -> None:
     box = calm_upstream.mailbox(300, "outlook_email", switches={"attachment_ids": "changing"})
     mirrored = mirror_of(box)

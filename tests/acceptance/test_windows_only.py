@@ -15,6 +15,7 @@ def made(calm_upstream: Upstream, mirror_of: MakeMirror, service: str) -> tuple[
     return box, mirrored
 
 
+@pytest.mark.fault("U40")
 @pytest.mark.parametrize("service", ["gmail", "imap"])
 def test_a_mailbox_without_activity_is_mirrored_and_says_so(
     calm_upstream: Upstream, mirror_of: MakeMirror, service: str

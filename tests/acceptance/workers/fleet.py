@@ -24,6 +24,7 @@ from tests.acceptance.stage import ROOT, Mailbox, settings_for
 from tests.truth import Report, differences
 from worker.bootstrap import Mirror
 from worker.local.postgres import THROW_AWAY, RunningPostgres, start
+from worker.local.process import Child, open_log, spawn
 from worker.local.valkey import RunningValkey, start_valkey
 
 OTHER_CELERY = os.environ.get("MAILMIRROR_TEST_CELERY")
@@ -34,7 +35,7 @@ MARK_SECONDS = 121
 QUICK = {
     "MAILMIRROR_POLL_SECONDS": "1",
     "MAILMIRROR_POLL_SLOWEST": "2",
-    "MAILMIRROR_DISPATCH_SECONDS": "0.5",
+    "MAILMIRROR_DISPATCH_SECONDS": "0.3",
     "MAILMIRROR_BACK_OFF": "0.5",
     "MAILMIRROR_SLICE_SECONDS": "10",
 }
@@ -54,14 +55,18 @@ def wait_until(true: Callable[[], object], what: str, patience: float = PATIENCE
 
 @dataclass
 class Process:
-    """One Celery process with its log and everything below it."""
+    """One Celery process, which ends when we do, with its log and its children."""
 
-    popen: subprocess.Popen[bytes]
+    child: Child
     log: Path
 
     @property
     def pid(self) -> int:
-        return self.popen.pid
+        return self.child.pid
+
+    @property
+    def running(self) -> bool:
+        return self.child.running
 
     def children(self) -> list[psutil.Process]:
         """The children, the one that has worked most first."""
@@ -72,17 +77,11 @@ class Process:
         """Kill it and its children: as when the machine ends them all."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        self.popen.wait()
+        self.child.stop()
 
-    def stop(self, patience: float = 15.0) -> int:
+    def stop(self) -> None:
         """Ask it to end; what does not listen is killed."""
-        if self.popen.poll() is None:
-            self.popen.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.popen.wait(patience)
-        code = self.popen.poll()
-        self.kill()
-        return -signal.SIGKILL if code is None else code
+        self.child.stop()
 
 
 @dataclass
@@ -105,12 +104,13 @@ class Servers:
         self.postgres.stop()
         self.postgres = start(data_dir=self.folder / "postgres", settings=THROW_AWAY, port=int(str(port)))
 
-    def restart_valkey(self) -> None:
-        """End Valkey at once and begin an empty one in its place."""
+    def restart_valkey(self, away: float) -> None:
+        """End Valkey at once, and after some seconds begin an empty one in its place."""
         password = self.valkey.url.partition("//:")[2].partition("@")[0]
         os.kill(self.valkey.pid, signal.SIGKILL)
         wait_until(lambda: not self.valkey.running, "Valkey to end")
         self.valkey.stop()
+        time.sleep(away)
         self.valkey = start_valkey(port=self.valkey.port, password=password)
 
     def stop(self) -> None:
@@ -140,7 +140,9 @@ class Fleet:
 
     # --- processes
 
-    def worker(self, queues: str = "live,backfill", *options: str, concurrency: int = 2, pool: str = "prefork") -> Process:
+    def worker(
+        self, queues: str = "live,backfill", *options: str, concurrency: int = 2, pool: str = "prefork"
+    ) -> Process:
         """Start a worker."""
         name = f"{queues.partition(',')[0]}{len(self.processes)}@%h"
         return self._celery(
@@ -155,13 +157,15 @@ class Fleet:
 
     def _celery(self, *arguments: str) -> Process:
         log = self.folder / f"{arguments[0]}{len(self.processes)}.log"
-        with log.open("wb") as output:
-            popen = subprocess.Popen(
+        with open_log(log) as output:
+            child = spawn(
                 [sys.executable, "-m", "celery", "-A", "worker.celery", *arguments],
-                cwd=ROOT, env=environment(self.environment), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                start_new_session=True,
-            )  # fmt: skip
-        self.processes.append(Process(popen, log))
+                output=output,
+                env=environment(self.environment),
+                cwd=ROOT,
+                signals=((signal.SIGTERM, 15.0), (signal.SIGKILL, 5.0)),
+            )
+        self.processes.append(Process(child, log))
         return self.processes[-1]
 
     def command(self, *arguments: str, feed: str = "") -> str:
@@ -212,7 +216,7 @@ class Fleet:
     def wait_for_polls(self, what: str, patience: float = PATIENCE) -> None:
         """Wait until every account was polled to its end from now on."""
         now = self.one("select sync.now()")
-        late = "select count(*) from sync.accounts where polled_at is null or polled_at <= %s"
+        late = "select count(*) from sync.accounts where status <> 'paused' and (polled_at is null or polled_at <= %s)"
         wait_until(lambda: self.one(late, now) == 0, f"a poll of every account after {what}", patience)
 
     def wait_for_rest(self, patience: float = PATIENCE) -> None:
@@ -229,8 +233,10 @@ class Fleet:
 
     def standing(self) -> str:
         """Every account in a line, for a failure."""
-        rows = self.sql("select id, status, status_reason, failures, lease_owner, polled_at, next_due_at, queued_until,"
-                        " backfill_due_at, backfill_queued_until, sync.now() from sync.accounts order by id")  # fmt: skip
+        rows = self.sql(
+            "select id, status, status_reason, failures, lease_owner, polled_at, next_due_at, queued_until,"
+            " backfill_due_at, backfill_queued_until, sync.now() from sync.accounts order by id"
+        )
         return "\n".join(map(str, rows))
 
     def truth(self, account: int) -> Report:

@@ -5,7 +5,7 @@ import pytest
 from tests.acceptance.stage import Mailbox, Upstream
 from tests.acceptance.workers.conftest import MakeFleet
 from tests.acceptance.workers.fleet import Fleet, wait_until
-from tests.acceptance.workers.watching import watching
+from tests.acceptance.workers.queues import everything_was_taken, put, watching
 
 
 @pytest.fixture
@@ -43,7 +43,9 @@ def test_a_limit_of_the_app_lets_all_accounts_wait(pair: Pair) -> None:
         one.arm("rate_limit", args={"error_code": "too_many_requests", "retry_after": 5})
         wait_until(lambda: fleet.one("select count(*) from sync.throttles where until > sync.now()"), "a throttle")
         # Who was at work already may come to an end.
-        wait_until(lambda: fleet.one("select count(*) from sync.accounts where queued_until > sync.now()") == 0, "an end")
+        wait_until(
+            lambda: fleet.one("select count(*) from sync.accounts where queued_until > sync.now()") == 0, "an end"
+        )
         look = "select sync.now() < (select min(until) from sync.throttles), array_agg(lease_epoch) from sync.accounts"
         [(still, before)] = fleet.sql(look)
         assert still, "this machine is too slow to tell"
@@ -68,7 +70,9 @@ def test_a_limit_of_one_account_lets_that_one_wait(pair: Pair) -> None:
         one.arm("rate_limit", args={"error_code": "too_many_service_requests", "retry_after": 40})
         wait_until(lambda: status(fleet, first) == "backing_off", "the account to back off")
         waiting = epoch(fleet, first)
-        seconds = fleet.one("select extract(epoch from next_due_at - sync.now()) from sync.accounts where id = %s", first)
+        seconds = fleet.one(
+            "select extract(epoch from next_due_at - sync.now()) from sync.accounts where id = %s", first
+        )
         assert 30 < seconds <= 44
         several_turns(fleet, second)
         assert epoch(fleet, first) == waiting
@@ -109,3 +113,18 @@ def test_a_paused_account_rests_until_it_is_resumed(pair: Pair) -> None:
     fleet.command("accounts", "resume", str(first))
     fleet.wait_for_rest()
     fleet.must_be_equal()
+
+
+def test_rings_that_wait_in_the_queue_wait_too(calm_upstream: Upstream, fleet_of: MakeFleet) -> None:
+    fleet = fleet_of()
+    boxes = [calm_upstream.mailbox(20) for _ in range(3)]
+    limited, refused, asked_already = (fleet.add(box) for box in boxes)
+    fleet.sql("insert into sync.throttles (scope, until) values ('kloudless', sync.now() + interval '1 hour')")
+    fleet.sql("update sync.accounts set status = 'auth_required' where id = %s", refused)
+    fleet.sql("update sync.accounts set next_due_at = sync.now() + interval '1 hour' where id = %s", asked_already)
+    before = [len(box.requests()) for box in boxes]
+    for account in (limited, refused, asked_already):
+        put(fleet, "mailmirror.sync_account", [account])
+    fleet.worker()
+    wait_until(lambda: everything_was_taken(fleet), "an empty queue")
+    assert [len(box.requests()) for box in boxes] == before

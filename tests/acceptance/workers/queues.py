@@ -1,4 +1,4 @@
-"""Watches what is put into the queues, message by message."""
+"""The queues from outside: messages put into them by hand, and every message that anybody puts into them."""
 
 import base64
 import json
@@ -8,7 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import kombu
 import redis
+
+from tests.acceptance.workers.fleet import Fleet
 
 QUEUES = ("live", "backfill")
 END = "no-more-to-watch"
@@ -54,3 +57,21 @@ def watching(url: str) -> Iterator[Watched]:
         finally:
             client.echo(END)
             thread.join()
+
+
+def put(fleet: Fleet, task: str, arguments: object, *, serializer: str = "json", queue: str = "live") -> None:
+    """Put a message into a queue by hand."""
+    headers = {"lang": "py", "task": task, "id": f"by-hand-{task}", "root_id": None, "parent_id": None, "group": None,
+               "retries": 0, "eta": None, "expires": None, "timelimit": [None, None], "argsrepr": "", "kwargsrepr": "",
+               "origin": "test", "ignore_result": True}  # fmt: skip
+    with kombu.Connection(fleet.redis_url) as connection, connection.channel() as channel:
+        producer = kombu.Producer(channel, auto_declare=False)
+        body = [arguments, {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]
+        producer.publish(body, exchange="", routing_key=queue, serializer=serializer, headers=headers,
+                         correlation_id=headers["id"], delivery_mode=2)  # fmt: skip
+
+
+def everything_was_taken(fleet: Fleet) -> bool:
+    """Whether the queues are empty and no task is under way."""
+    with redis.Redis.from_url(fleet.redis_url) as client:
+        return not (client.llen("live") or client.llen("backfill") or client.hlen("unacked"))
