@@ -139,7 +139,7 @@ def test_a_demo_that_is_ended_leaves_nothing(tmp_path: Path, how: signal.Signals
     with demo(tmp_path, "--messages", "300", "--accounts", "1", "--seconds", "600") as (story, output):
         story.watch_until("are starting", output)
         # SIGHUP comes when everything runs, the others while workers are still starting.
-        time.sleep(5.0 if how is signal.SIGHUP else 0.5)
+        time.sleep(3.5 if how is signal.SIGHUP else 0.5)
         story.look()
         story.process.send_signal(how)
         assert story.wait(END_SECONDS) != 0

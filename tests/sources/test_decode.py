@@ -52,11 +52,13 @@ def test_the_seeds_sample_is_read_exactly() -> None:
     assert page == MessagePage((SEED_MESSAGE,), (), None, NOW)
 
 
+@pytest.mark.fault("D5", "D18")
 def test_an_object_of_nulls_is_a_message_of_nothing() -> None:
     names = [field for field in Message.__struct_fields__ if field not in {"id", "altered", "sender", "created_raw"}]
     assert one(**dict.fromkeys([*names, "from"])) == Message(id="m")
 
 
+@pytest.mark.fault("D1", "D2")
 @pytest.mark.parametrize("poison", ["\0", chr(0xD800), chr(0xDC00), "a\0b" + chr(0xD83D)])
 @pytest.mark.parametrize("field", ["subject", "snippet", "text_body", "body", "thread_id", "folder_id"])
 def test_what_postgres_cannot_hold_is_replaced_and_named(field: str, poison: str) -> None:
@@ -66,6 +68,7 @@ def test_what_postgres_cannot_hold_is_replaced_and_named(field: str, poison: str
     assert message.altered == (field,)
 
 
+@pytest.mark.fault("D1", "D2")
 def test_poison_inside_lists_is_replaced_and_named() -> None:
     person, bad = {"email": "a\0", "name": "\ud800"}, {"id": "\0", "name": "n\0", "mime_type": "\udfff", "href": "\0"}
     message = one(
@@ -100,11 +103,13 @@ def test_an_escaped_backslash_before_u0000_is_text() -> None:
     assert page.messages[0].altered == ()
 
 
+@pytest.mark.fault("D5")
 def test_unknown_keys_are_ignored_whatever_they_hold() -> None:
     text = '{"id": "a", "x": "\\u0000\\ud800", "y": 1e999, "z": ' + "9" * 5000 + "}"
     assert read(page_of(text)).messages == (Message(id="a"),)
 
 
+@pytest.mark.fault("D4")
 @pytest.mark.parametrize(
     "value", ["2020-02-30T00:00:00Z", "", "yesterday", "2020-03-23", "9999-12-31T00:00:00Z", 1584994130, 1.5]
 )
@@ -127,6 +132,7 @@ def test_fractions_of_a_second_are_cut() -> None:
     assert one(created="2020-03-23T20:08:50.702Z").created == datetime(2020, 3, 23, 20, 8, 50, tzinfo=UTC)
 
 
+@pytest.mark.fault("D15")
 def test_numbers_serve_as_ids() -> None:
     message = one(id=17, thread_id=18, folder_id=19, labels=[{"id": 20, "name": "L"}], rfc822={"id": 21})
     assert (message.id, message.thread_id, message.folder_id) == ("17", "18", "19")
@@ -135,6 +141,7 @@ def test_numbers_serve_as_ids() -> None:
     assert message.altered == ()
 
 
+@pytest.mark.fault("D6", "D16")
 @pytest.mark.parametrize(
     "text",
     [
@@ -178,6 +185,7 @@ def test_an_id_of_just_one_kilobyte_is_fine(size: int) -> None:
 WRONG = ["text", 17, True, {"a": 1}, ["a"]]
 
 
+@pytest.mark.fault("D5", "D18")
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -213,6 +221,7 @@ def test_a_wrong_type_refuses_that_message_by_its_id(field: str, value: object) 
     assert ("sender" if field == "from" else field) in rejected.reason
 
 
+@pytest.mark.fault("D6")
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
 def test_a_message_with_nan_fails_alone_by_its_id(constant: str) -> None:
     page = read(page_of(f'{{"id": "m", "x": {constant}}}', '{"id": "last"}'))
@@ -224,6 +233,7 @@ def test_what_is_kept_of_a_rejected_object_is_bounded() -> None:
     assert reason('{"id": "", "body": "' + "x" * 100_000 + '"}')
 
 
+@pytest.mark.fault("D15")
 @pytest.mark.parametrize(
     ("size", "expected", "altered"),
     [
@@ -245,11 +255,13 @@ def test_a_size_of_5000_digits_is_dropped() -> None:
     assert page.messages == (Message(id="m", attachments=(File(),), altered=("attachments",)),)
 
 
+@pytest.mark.fault("D11")
 def test_labels_are_distinct_by_id_and_the_first_wins() -> None:
     labels = [{"id": "b", "name": "1"}, {"id": "a", "name": "2"}, {"id": "b", "name": "3"}]
     assert one(labels=labels).labels == (Label("b", "1"), Label("a", "2"))
 
 
+@pytest.mark.fault("D11")
 @pytest.mark.parametrize("missing", [{}, {"id": None}, {"id": ""}])
 def test_a_label_without_id_is_known_by_its_name(missing: dict[str, Any]) -> None:
     key = "name:" + hashlib.sha256("Größe".encode()).hexdigest()[:32]
@@ -257,6 +269,7 @@ def test_a_label_without_id_is_known_by_its_name(missing: dict[str, Any]) -> Non
     assert (message.labels, message.altered) == ((Label(key, "Größe"),), ())
 
 
+@pytest.mark.fault("D11")
 def test_a_label_with_neither_is_dropped() -> None:
     message = one(labels=[{"id": "a"}, {}, {"name": ""}])
     assert (message.labels, message.altered) == ((Label("a"),), ("labels",))
@@ -280,6 +293,7 @@ def test_an_endless_href_is_cut() -> None:
     assert message.altered == ("rfc822",)
 
 
+@pytest.mark.fault("D7")
 def test_thousands_of_recipients_keep_their_order_and_repetitions() -> None:
     people = [{"email": f"{n % 7000}@x", "name": None} for n in range(10_000)]
     assert one(to=people).to == tuple(Person(f"{n % 7000}@x") for n in range(10_000))

@@ -13,6 +13,7 @@ from worker.records import Event, Message
 from worker.sources import _decode
 
 
+@pytest.mark.fault("U18")
 @pytest.mark.parametrize(
     ("next_page", "expected"), [(None, None), ("abc", "abc"), (2, "2"), (10**30, str(10**30)), ("a/b//c", "a/b//c")]
 )
@@ -21,6 +22,7 @@ def test_the_token_of_the_next_page_is_text(next_page: object, expected: str | N
     assert read(page_of(*poison, next_page=next_page)).next_page == expected
 
 
+@pytest.mark.fault("U18")
 @pytest.mark.parametrize("next_page", ["", True, 1.5, ["a"], {}, "http://x/y", "//x", "a\0", "\ud800", "x" * 9000])
 def test_a_token_that_is_none_makes_the_page_unusable(next_page: object) -> None:
     with pytest.raises(UnreadableError):
@@ -66,11 +68,13 @@ def test_a_byte_order_mark_is_no_poison() -> None:
     assert read(b"\xef\xbb\xbf" + page_of('{"id": "a"}')).messages == (Message(id="a"),)
 
 
+@pytest.mark.fault("U21")
 def test_the_count_is_never_believed() -> None:
     assert read(page_of(count=0)).messages == ()
     assert len(read(page_of('{"id": "a"}', count=0)).messages) == 1
 
 
+@pytest.mark.fault("U17")
 def test_an_empty_page_may_have_a_next_one() -> None:
     page = read(page_of(next_page="more"))
     assert (page.messages, page.next_page) == ((), "more")
@@ -107,6 +111,7 @@ def test_an_event_names_its_message_kind_and_time() -> None:
     assert (page.count, page.cursor, page.rejected, page.served_at) == (7, "9", (), NOW)
 
 
+@pytest.mark.fault("U33")
 def test_events_about_other_things_are_counted_and_skipped() -> None:
     page = events(
         {"id": "1", "type": "add", "metadata": {"id": "folder_1", "type": "folder"}},
@@ -115,6 +120,7 @@ def test_events_about_other_things_are_counted_and_skipped() -> None:
     assert (page.events, page.rejected, page.count) == ((), (), 2)
 
 
+@pytest.mark.fault("U33")
 @pytest.mark.parametrize(
     "event",
     [
@@ -148,6 +154,7 @@ def test_a_poisoned_event_leaves_the_others() -> None:
     assert (len(page.rejected), page.count) == (1, 3)
 
 
+@pytest.mark.fault("D15")
 @pytest.mark.parametrize(
     ("cursor", "expected"), [("9", "9"), (9, "9"), (0, "0"), ("é /?", "é /?"), (10**30, str(10**30))]
 )
@@ -156,6 +163,7 @@ def test_a_cursor_is_text(cursor: object, expected: str) -> None:
     assert events({"metadata": {"id": "m"}}, cursor=cursor).cursor == expected
 
 
+@pytest.mark.fault("U24")
 @pytest.mark.parametrize("cursor", [None, "", "-1", -1, "None"])
 def test_no_cursor_is_fine_only_beside_no_events(cursor: object) -> None:
     assert events(cursor=cursor).cursor is None
@@ -163,6 +171,7 @@ def test_no_cursor_is_fine_only_beside_no_events(cursor: object) -> None:
         events({"metadata": {"id": "m"}}, cursor=cursor)
 
 
+@pytest.mark.fault("U24")
 def test_a_missing_cursor_is_as_none() -> None:
     assert _decode.activity_page(b'{"type": "object_list", "objects": []}', NOW).cursor is None
     with pytest.raises(UnreadableError):

@@ -10,6 +10,7 @@ from worker.sources._headers import is_json, retry_after, served_at
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 
 
+@pytest.mark.fault("U2")
 @pytest.mark.parametrize(
     ("value", "seconds"),
     [
@@ -64,6 +65,7 @@ def test_a_missing_date_is_now() -> None:
     assert abs(served_at(None) - datetime.now(UTC)) < timedelta(minutes=1)
 
 
+@pytest.mark.fault("U11")
 @pytest.mark.parametrize(
     ("content_type", "expected"),
     [

@@ -61,6 +61,7 @@ def test_a_good_answer_comes_with_the_upstreams_date(upstream: Any) -> None:
     talk.close()
 
 
+@pytest.mark.fault("U7")
 @pytest.mark.parametrize("kept", EIGHTHS)
 def test_a_body_cut_short_of_its_length_is_broken(upstream: Any, kept: int) -> None:
     head = f"HTTP/1.1 200 OK\nContent-Type: application/json\nContent-Length: {len(PAGE)}\n"
@@ -70,6 +71,7 @@ def test_a_body_cut_short_of_its_length_is_broken(upstream: Any, kept: int) -> N
     assert broken.value.kind == "broken"
 
 
+@pytest.mark.fault("U8")
 @pytest.mark.parametrize("kept", EIGHTHS[1:])
 def test_a_body_cut_without_a_length_is_broken_too(upstream: Any, kept: int) -> None:
     upstream.answers = [raw("HTTP/1.1 200 OK\nContent-Type: application/json\nConnection: close\n", PAGE[:kept])]
@@ -113,6 +115,7 @@ def drip(first: bytes, then: bytes) -> Callable[[socket.socket], None]:
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n"
 
 
+@pytest.mark.fault("U6")
 @pytest.mark.parametrize(
     "answer",
     [
@@ -142,6 +145,7 @@ def test_a_slow_drip_ends_at_the_deadline_of_the_whole_request(upstream: Any, an
     assert ended[0].kind == "timeout"
 
 
+@pytest.mark.fault("U5")
 def test_nobody_listening_is_unreachable() -> None:
     class Nobody:
         url = "http://127.0.0.1:1/v1"
@@ -151,6 +155,7 @@ def test_nobody_listening_is_unreachable() -> None:
     assert refused.value.kind == "connect"
 
 
+@pytest.mark.fault("U5")
 def test_a_name_that_does_not_resolve_is_unreachable() -> None:
     class Nowhere:
         url = "https://api.nowhere.invalid/v1"
@@ -171,6 +176,7 @@ def test_what_is_no_http_is_broken(upstream: Any, answer: bytes) -> None:
     assert "garbage" not in str(broken.value)
 
 
+@pytest.mark.fault("U45")
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])
 def test_an_answer_larger_than_the_cap_is_given_up(upstream: Any, encoding: str) -> None:
     body = bytes(5_000_000) if encoding == "identity" else gzip.compress(bytes(50_000_000))
@@ -182,6 +188,7 @@ def test_an_answer_larger_than_the_cap_is_given_up(upstream: Any, encoding: str)
 HTML = b"<html><title>This domain is for sale</title></html>"
 
 
+@pytest.mark.fault("U10")
 @pytest.mark.parametrize("content_type", ["text/html", "text/plain", None])
 def test_a_page_for_people_is_unreadable_and_shown_in_part(upstream: Any, content_type: str | None) -> None:
     upstream.answers = [upstream.reply(HTML * 50, content_type=content_type)]
@@ -191,6 +198,7 @@ def test_a_page_for_people_is_unreadable_and_shown_in_part(upstream: Any, conten
     assert "sale" not in str(refused.value)
 
 
+@pytest.mark.fault("U10")
 @pytest.mark.parametrize("status", [204, 206, 226, 301, 302, 304, 400, 401, 403, 404, 405, 410, 418, 451])
 def test_a_status_without_an_error_of_the_apis_own_never_blames_the_account(upstream: Any, status: int) -> None:
     if status in {204, 304}:
@@ -211,6 +219,7 @@ def test_a_failing_proxy_is_the_upstreams_failure(upstream: Any, status: int) ->
     assert failed.value.error_code is None
 
 
+@pytest.mark.fault("U12")
 def test_an_error_object_with_status_200_counts_as_its_status(upstream: Any) -> None:
     body = {"error_code": "not_found", "status_code": "404", "id": "x", "message": "\ud800"}
     upstream.answers = [upstream.reply(body)]
@@ -360,6 +369,7 @@ def test_a_private_authority_that_the_machine_trusts_is_trusted(tls_upstream: An
     assert get(server) == PAGE
 
 
+@pytest.mark.fault("U14")
 @pytest.mark.parametrize("fault", ["self-signed", "expired", "other name", "TLS 1.1"])
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 def test_bad_tls_fails_closed_and_nothing_is_sent(tls_upstream: Any, trusted: Any, fault: str) -> None:

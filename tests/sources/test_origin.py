@@ -28,6 +28,7 @@ def source(upstream: Any, token: str) -> Any:
     opened.close()
 
 
+@pytest.mark.fault("U13")
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize(
     "location",
@@ -86,6 +87,7 @@ def test_the_query_goes_along_when_the_slash_is_taken_away(upstream: Any, source
     assert "page=p%2F1" in second
 
 
+@pytest.mark.fault("U13")
 def test_a_loop_of_slashes_ends(upstream: Any, source: Any) -> None:
     with_slash = "/v1/accounts/1/email/messages/m/"
     upstream.answers = [
@@ -106,6 +108,7 @@ def test_no_post_is_ever_redirected(upstream: Any, source: Any) -> None:
     assert [asked.method for asked in upstream.asked] == ["GET", "POST"]
 
 
+@pytest.mark.fault("D16")
 @pytest.mark.parametrize(
     "message_id", ["../../me", "a/b", "a?x=1", "a#b", "a b", "a%2Fb", "é", "a;b", "@evil", "//evil", "..%2f", "a\\b"]
 )
@@ -120,6 +123,7 @@ def test_an_id_is_one_segment_of_the_path_whatever_it_holds(upstream: Any, sourc
     assert unquote(last) == message_id
 
 
+@pytest.mark.fault("D16")
 @pytest.mark.parametrize("message_id", [".", ".."])
 def test_an_id_that_would_climb_the_path_is_not_asked_for(upstream: Any, source: Any, message_id: str) -> None:
     with pytest.raises(UnreadableError):

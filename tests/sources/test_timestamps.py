@@ -25,6 +25,7 @@ def test_rfc_3339_with_a_zone_is_read_and_cut_to_the_second(text: str) -> None:
     assert parse(text).tzinfo is UTC  # type: ignore[union-attr]  # not None: the line above
 
 
+@pytest.mark.fault("D4")
 @pytest.mark.parametrize(
     "text",
     [
@@ -59,6 +60,7 @@ def test_everything_else_is_no_time(text: str) -> None:
     assert parse(text) is None
 
 
+@pytest.mark.fault("P26")
 @given(
     st.datetimes(EARLIEST.replace(tzinfo=None), LATEST.replace(tzinfo=None)),
     st.integers(-23 * 60, 23 * 60),

@@ -37,82 +37,63 @@ def several_turns(fleet: Fleet, account: int, turns: int = 3) -> None:
     wait_until(lambda: epoch(fleet, account) >= wanted, f"turns of account {account}")
 
 
-def test_a_limit_of_the_app_lets_all_accounts_wait(pair: Pair) -> None:
+def test_a_limit_lets_wait_whom_it_is_meant_for(pair: Pair) -> None:
     fleet, one, first, other, second = pair
-    with watching(fleet.redis_url) as watched:
-        one.arm("rate_limit", args={"error_code": "too_many_requests", "retry_after": 5})
-        wait_until(lambda: fleet.one("select count(*) from sync.throttles where until > sync.now()"), "a throttle")
-        # Who was at work already may come to an end.
-        wait_until(
-            lambda: fleet.one("select count(*) from sync.accounts where queued_until > sync.now()") == 0, "an end"
-        )
-        look = "select sync.now() < (select min(until) from sync.throttles), array_agg(lease_epoch) from sync.accounts"
-        [(still, before)] = fleet.sql(look)
-        assert still, "this machine is too slow to tell"
-        sent = one.last_request()
-        while still:
-            [(still, now)] = fleet.sql(look)
-            assert not still or now == before, "an account was polled though the whole app had to wait"
-            assert not still or one.last_request() == sent
-        fleet.wait_for_polls("the wait")
-    assert fleet.one("select scope from sync.throttles") == "kloudless"
-    assert watched.etas() == {None}
-    box_ids = (first, second)
-    assert [status(fleet, account) for account in box_ids] == ["active", "active"]
-    other.deliver()
-    fleet.wait_for_rest()
-    fleet.must_be_equal()
-
-
-def test_a_limit_of_one_account_lets_that_one_wait(pair: Pair) -> None:
-    fleet, one, first, _, second = pair
     with watching(fleet.redis_url) as watched:
         one.arm("rate_limit", args={"error_code": "too_many_service_requests", "retry_after": 40})
         wait_until(lambda: status(fleet, first) == "backing_off", "the account to back off")
         waiting = epoch(fleet, first)
-        seconds = fleet.one(
-            "select extract(epoch from next_due_at - sync.now()) from sync.accounts where id = %s", first
-        )
-        assert 30 < seconds <= 44
+        seconds = "select extract(epoch from next_due_at - sync.now()) from sync.accounts where id = %s"
+        assert 30 < fleet.one(seconds, first) <= 44
         several_turns(fleet, second)
         assert epoch(fleet, first) == waiting
         assert fleet.one("select count(*) from sync.throttles") == 0
         fleet.let_marks_wear_off()  # the clock moves on by more than the upstream has asked for
         fleet.wait_for_polls("the wait")
+        assert status(fleet, first) == "active"
+
+        one.arm("rate_limit", args={"error_code": "too_many_requests", "retry_after": 5})
+        wait_until(lambda: fleet.one("select count(*) from sync.throttles where until > sync.now()"), "a throttle")
+        # Who was at work already may come to an end.
+        at_work = "select count(*) from sync.accounts where queued_until > sync.now()"
+        wait_until(lambda: fleet.one(at_work) == 0, "an end of turns")
+        look = "select sync.now() < (select min(until) from sync.throttles), array_agg(lease_epoch) from sync.accounts"
+        [(still, before)] = fleet.sql(look)
+        assert still, "this machine is too slow to tell"
+        while still:
+            [(still, now)] = fleet.sql(look)
+            assert not still or now == before, "an account was polled though the whole app had to wait"
+        fleet.wait_for_polls("the wait")
+    assert fleet.one("select scope from sync.throttles") == "kloudless"
     assert watched.etas() == {None}
-    assert status(fleet, first) == "active"
+    assert (status(fleet, first), status(fleet, second)) == ("active", "active")
+    other.deliver()
+    fleet.wait_for_rest()
+    fleet.must_be_equal()
 
 
-def test_an_account_whose_token_is_refused_waits_for_a_person(pair: Pair) -> None:
+def test_an_account_that_needs_a_person_waits_for_one(calm_upstream: Upstream, pair: Pair) -> None:
     fleet, one, first, other, second = pair
+    third = fleet.add(calm_upstream.mailbox(20))
     one.set(token="revoke")
     wait_until(lambda: status(fleet, first) == "auth_required", "the refusal to be noted")
-    waiting, sent = epoch(fleet, first), len(one.requests())
+    fleet.command("accounts", "pause", str(second))
+    waiting = epoch(fleet, first), epoch(fleet, second)
+    sent = len(one.requests()), len(other.requests())
     fleet.let_marks_wear_off()
-    other.deliver()
-    several_turns(fleet, second)
-    assert fleet.truth(second).equal
-    assert (epoch(fleet, first), len(one.requests())) == (waiting, sent), "it was asked again"
+    several_turns(fleet, third)
+    assert (epoch(fleet, first), epoch(fleet, second)) == waiting
+    assert (len(one.requests()), len(other.requests())) == sent, "they were asked again"
 
     one.set(token="renew")
     one.deliver(3)
+    other.deliver(3)
     token = str(one.upstream.get(f"/accounts/{one.id}")["token"])
     fleet.command("accounts", "token", str(first), "--token-stdin", feed=token)
+    fleet.command("accounts", "resume", str(second))
     fleet.wait_for_rest()
     fleet.must_be_equal()
     assert token not in fleet.log()
-
-
-def test_a_paused_account_rests_until_it_is_resumed(pair: Pair) -> None:
-    fleet, one, first, _, second = pair
-    fleet.command("accounts", "pause", str(first))
-    waiting = epoch(fleet, first)
-    one.deliver(3)
-    several_turns(fleet, second)
-    assert epoch(fleet, first) == waiting
-    fleet.command("accounts", "resume", str(first))
-    fleet.wait_for_rest()
-    fleet.must_be_equal()
 
 
 def test_rings_that_wait_in_the_queue_wait_too(calm_upstream: Upstream, fleet_of: MakeFleet) -> None:

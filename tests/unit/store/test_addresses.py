@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from worker.store.addresses import LONGEST, normalised
 
 
+@pytest.mark.fault("D9")
 @pytest.mark.parametrize(
     ("written", "address"),
     [
@@ -28,6 +29,7 @@ def test_the_normal_form(written: str | None, address: str | None) -> None:
     assert normalised(written) == address
 
 
+@pytest.mark.fault("D9")
 @given(st.text())
 def test_any_text_has_a_normal_form_that_fits_into_an_index(text: str) -> None:
     address = normalised(text.encode("utf-8", "ignore").decode())

@@ -99,6 +99,7 @@ def test_a_body_is_cut_to_its_bytes_but_never_inside_a_character(body: str, most
     assert cut.body_truncated == (cut.body != text or len(b"text") > most)
 
 
+@pytest.mark.fault("D8")
 def test_people_keep_their_order_and_duplicates() -> None:
     twice = changed("to", (Person("Y@example.com", "Y"), Person("y@example.com", None), Person(None, "nobody")))
     found = [(p.role, p.position, p.address, p.email) for p in people(twice)]

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ MOMENTS = st.none() | st.datetimes(timezones=st.just(UTC))
 EVENTS = st.builds(Event, st.sampled_from("abc"), st.sampled_from(["add", "update", "delete"]), MOMENTS)
 
 
+@pytest.mark.fault("U27")
 @given(st.lists(EVENTS), st.randoms())
 def test_the_order_of_events_means_nothing(events: list[Event], random: object) -> None:
     shuffled = list(events)
@@ -19,6 +21,7 @@ def test_the_order_of_events_means_nothing(events: list[Event], random: object) 
     assert fold(shuffled) == fold(events)
 
 
+@pytest.mark.fault("U28")
 @given(st.lists(EVENTS))
 def test_each_message_is_looked_at_once(events: list[Event]) -> None:
     ids = [change.message_id for change in fold(events)]

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -33,6 +34,7 @@ def test_a_new_ledger_is_the_head_and_everything_before_it() -> None:
     assert [ledger.is_frontier(w) for w in windows] == [False, True]
 
 
+@pytest.mark.fault("U34")
 @given(st.data())
 def test_the_ledger_tiles_after_any_sequence_of_changes(data: st.DataObject) -> None:
     windows = ledger.applied((), _put(*ledger.first(NOW)), NOW)

@@ -1,5 +1,7 @@
 """What an earlier request saw never overwrites what a later one saw."""
 
+import pytest
+
 from worker.records import Batch, Fetched, Gone, Message
 from worker.sync import observations
 from worker.sync.observations import Observations
@@ -7,6 +9,7 @@ from worker.sync.observations import Observations
 M = Message(id="m")
 
 
+@pytest.mark.fault("U32")
 def test_a_list_page_asked_for_before_a_get_is_dropped_when_it_comes_after() -> None:
     seen = Observations()
     page, get = seen.ask(), seen.ask()
@@ -14,6 +17,7 @@ def test_a_list_page_asked_for_before_a_get_is_dropped_when_it_comes_after() -> 
     assert seen.admit(Batch(stream="windows", listed=(M,), asked=page)).listed == ()
 
 
+@pytest.mark.fault("U32")
 def test_a_get_asked_for_before_a_list_page_is_dropped_when_it_comes_after() -> None:
     seen = Observations()
     get, page = seen.ask(), seen.ask()
@@ -21,6 +25,7 @@ def test_a_get_asked_for_before_a_list_page_is_dropped_when_it_comes_after() -> 
     assert seen.admit(Batch(stream="activity", fetched=(Fetched(M, get),))).fetched == ()
 
 
+@pytest.mark.fault("U32")
 def test_an_old_list_page_does_not_bring_back_what_a_later_get_found_gone() -> None:
     seen = Observations()
     page, get = seen.ask(), seen.ask()
@@ -28,6 +33,7 @@ def test_an_old_list_page_does_not_bring_back_what_a_later_get_found_gone() -> N
     assert seen.admit(Batch(stream="windows", listed=(M,), asked=page)).listed == ()
 
 
+@pytest.mark.fault("U32")
 def test_an_old_deletion_does_not_bury_what_a_later_request_saw_alive() -> None:
     seen = Observations()
     early, late = seen.ask(), seen.ask()

@@ -59,6 +59,7 @@ def _per_second(messages: dict[str, datetime]) -> list[int]:
     return [times.count(t) for t in set(times)]
 
 
+@pytest.mark.fault("U9")
 @given(MAILBOXES, st.data())
 def test_a_page_that_cannot_be_read_costs_only_the_second_it_stands_in(
     messages: dict[str, datetime], data: st.DataObject
@@ -71,6 +72,7 @@ def test_a_page_that_cannot_be_read_costs_only_the_second_it_stands_in(
     assert len([k for k in store.problems if k[0] == "page"]) == len(lost_seconds)
 
 
+@pytest.mark.fault("U9")
 @given(MAILBOXES, st.data())
 def test_an_object_that_cannot_be_read_fails_alone_and_is_recorded(
     messages: dict[str, datetime], data: st.DataObject
@@ -105,6 +107,7 @@ def test_what_changes_during_the_first_sync_is_right_at_its_end(
     assert store.live.keys() == mailbox.messages.keys()
 
 
+@pytest.mark.fault("P9")
 @given(MAILBOXES, st.integers(1, 30))
 def test_a_run_that_loses_its_lease_writes_nothing_more_and_the_next_one_ends_right(
     messages: dict[str, datetime], at: int
@@ -128,6 +131,7 @@ def test_a_large_mailbox_takes_few_more_requests_than_it_has_pages() -> None:
     assert mailbox.listed <= 1.2 * 20_000 / 50
 
 
+@pytest.mark.fault("U38")
 def test_a_burst_of_thousands_within_an_hour_takes_few_more_requests_than_it_has_pages() -> None:
     messages = spread(20_000, span=timedelta(hours=1))
     mailbox, store = Mailbox(messages, page=50), MemoryStore()
@@ -144,6 +148,7 @@ def test_an_idle_account_costs_one_request_and_one_commit() -> None:
     assert (mailbox.requests - requests, store.commits - commits) == (1, 1)
 
 
+@pytest.mark.fault("U37")
 def test_mail_dated_in_the_future_is_mirrored() -> None:
     messages = {"future": NOW + timedelta(days=4000), "now": NOW}
     mailbox, store = Mailbox(messages), MemoryStore()
@@ -184,6 +189,7 @@ def test_what_a_walk_finds_missing_is_asked_for_before_it_is_called_gone() -> No
     assert "m00060" in store.live
 
 
+@pytest.mark.fault("U29")
 def test_a_known_message_that_is_not_found_any_more_is_gone_at_once() -> None:
     mailbox, store = Mailbox(spread(100)), MemoryStore()
     run(mailbox, store)
@@ -194,6 +200,7 @@ def test_a_known_message_that_is_not_found_any_more_is_gone_at_once() -> None:
     assert not store.problems
 
 
+@pytest.mark.fault("U29")
 def test_a_new_message_that_is_not_found_yet_is_pending_and_not_gone() -> None:
     mailbox, store = Mailbox(spread(100)), MemoryStore()
     run(mailbox, store)
@@ -219,6 +226,7 @@ def test_a_message_without_an_id_stays_a_problem_until_a_walk_does_not_find_it()
     assert "m00003" in store.live
 
 
+@pytest.mark.fault("U43")
 def test_a_suddenly_empty_mailbox_is_held_and_nothing_is_deleted() -> None:
     mailbox, store = Mailbox(spread(300)), MemoryStore()
     run(mailbox, store)
@@ -230,6 +238,7 @@ def test_a_suddenly_empty_mailbox_is_held_and_nothing_is_deleted() -> None:
     assert len(held) + len(store.dead) == 300
 
 
+@pytest.mark.fault("U43")
 def test_an_empty_listing_of_a_full_mailbox_deletes_and_holds_nothing() -> None:
     mailbox, store = Mailbox(spread(300)), MemoryStore()
     run(mailbox, store)
@@ -240,6 +249,7 @@ def test_an_empty_listing_of_a_full_mailbox_deletes_and_holds_nothing() -> None:
     assert not [1 for kind, _ in store.problems if kind == "held_delete"]
 
 
+@pytest.mark.fault("U38")
 def test_a_large_window_is_cut_before_it_is_walked_again() -> None:
     messages = spread(12_000, timedelta(days=20))
     mailbox, store = Mailbox(messages, page=500), MemoryStore()
