@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from worker.bootstrap.turns import Report, SystemClock, Turn
-from worker.config import Settings
+from worker.config import HOSTED_URL, Settings
 from worker.errors import LeaseLostError, MailmirrorError, StoreUnavailableError
 from worker.ports import Source
 from worker.records import Profile, Queue
@@ -25,6 +27,9 @@ from worker.sync.endings import is_app_wide, pause
 from worker.sync.repair import Repaired
 from worker.sync.run import Totals
 from worker.sync.verify import Verdict, Verification
+
+UPSTREAM = "kloudless_url"
+"""Under this name an account's settings keep the root of the API that it was added with."""
 
 
 class Mirror:
@@ -62,9 +67,20 @@ class Mirror:
     def source(self, account: AccountRow) -> Source:
         """Open the account's source; raises UsageError when its token cannot be read."""
         token = credentials.load_token(self.engine, self.keys, account.id)
+        settings = self._settings_of(account)
         return open_source(
-            account.kind, self.settings, upstream_id=account.upstream_id, token=token, service=account.service
+            account.kind, settings, upstream_id=account.upstream_id, token=token, service=account.service
         )
+
+    def _settings_of(self, account: AccountRow) -> Settings:
+        """The settings in force for an account: where nothing else is set, its upstream is the one it was added with.
+
+        So a worker that was not told of the upstream asks it all the same, and never another one.
+        """
+        url = account.settings.get(UPSTREAM)
+        if self.settings.kloudless_url != HOSTED_URL or not isinstance(url, str):
+            return self.settings
+        return replace(self.settings, kloudless_url=url)
 
     def sync(
         self,
@@ -138,13 +154,14 @@ class Mirror:
             service=service or profile.service,
             address=address or profile.address,
             tenant_id=tenant_id,
+            settings={UPSTREAM: self.settings.kloudless_url},
             token=token,
             keys=self.keys,
         )
 
     def set_token(self, account: AccountRow, token: str) -> None:
         """Give an account a new token, after the upstream has said that it is good and this account's."""
-        ask_upstream(self.settings, account.kind, account.upstream_id, token)
+        ask_upstream(self._settings_of(account), account.kind, account.upstream_id, token)
         self.keys = credentials.load_keys(self.settings, make=True)
         accounts.set_token(self.engine, account.id, token, self.keys)
 
@@ -194,39 +211,39 @@ class Mirror:
     def _turn(self, account_id: int, queue: Queue | None = None) -> Iterator[Turn]:
         """Hold the lease and the source for a turn, and leave the account as the turn ended."""
         self._release_late()
-        source = self.source(accounts.get(self.engine, account_id))
+        lease = leases.take_lease(self.engine, account_id, owners.this_process(), dead=owners.is_dead, queue=queue)
+        turn = Turn(
+            engine=self.engine,
+            lease=lease,
+            projection=self.projection,
+            settings=self.settings,
+            clock=self.clock,
+            queue=queue,
+        )
         try:
-            lease = leases.take_lease(self.engine, account_id, owners.this_process(), dead=owners.is_dead, queue=queue)
-            turn = Turn(
-                engine=self.engine,
-                lease=lease,
-                source=source,
-                projection=self.projection,
-                settings=self.settings,
-                clock=self.clock,
-                queue=queue,
-            )
-            try:
-                yield turn
-            except LeaseLostError:
-                raise
-            except MailmirrorError as error:
-                self._release(lease, turn.failed(error), turn.row(error))
-                raise
-            except Exception as error:
-                # A fault of ours: the account waits longer each time, so that it cannot keep others from their turn.
-                fault = MailmirrorError(f"An unexpected {type(error).__name__} ended the run.")
-                self._release(lease, turn.failed(fault), turn.row(fault))
-                raise
-            except BaseException:
-                # Interrupted by a person or a signal: nothing is wrong with the account, and it is due at once.
-                self._release(lease, Ending(clean=True, due_in=0.0, queue=queue), turn.row(None))
-                raise
-            else:
-                self._release(lease, turn.ending(), turn.row(None))
+            # Inside, so that a token that cannot be opened is noted on the account.
+            turn.source = self.source(lease.account)
+            yield turn
+        except LeaseLostError:
+            raise
+        except MailmirrorError as error:
+            self._release(lease, turn.failed(error), turn.row(error))
+            raise
+        except Exception as error:
+            # A fault of ours: the account waits longer each time, so that it cannot keep others from their turn.
+            fault = MailmirrorError(f"An unexpected {type(error).__name__} ended the run.")
+            self._release(lease, turn.failed(fault), turn.row(fault))
+            raise
+        except BaseException:
+            # Interrupted by a person or a signal: nothing is wrong with the account, and it is due at once.
+            self._release(lease, Ending(clean=True, due_in=0.0, queue=queue), turn.row(None))
+            raise
+        else:
+            self._release(lease, turn.ending(), turn.row(None))
         finally:
-            self.requests += source.requests
-            source.close()
+            self.requests += turn.requests
+            if turn.source is not None:
+                turn.source.close()
 
 
 def ask_upstream(settings: Settings, kind: str, upstream_id: str | None, token: str | None) -> Profile:

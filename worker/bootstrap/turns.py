@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from worker.config import Settings
-from worker.errors import AccountGoneError, MailmirrorError
+from worker.errors import AccountGoneError, MailmirrorError, UsageError
 from worker.ports import Clock, Source
 from worker.records import Difference, Outcome, Problem, Queue, Status
 from worker.store.engine import Engine
@@ -53,7 +53,6 @@ class Turn:
         *,
         engine: Engine,
         lease: Lease,
-        source: Source,
         projection: Projection,
         settings: Settings,
         clock: Clock,
@@ -61,7 +60,8 @@ class Turn:
     ) -> None:
         self._engine = engine
         self._lease = lease
-        self._source = source
+        self.source: Source | None = None
+        """Opened once the lease is held; None while it could not be."""
         self._projection = projection
         self._settings = settings
         self._clock = clock
@@ -88,21 +88,21 @@ class Turn:
             observe(totals)
 
         with self._store() as store:
-            run = Run(self._source, store, self._clock, limits, note)
+            run = Run(self._opened(), store, self._clock, limits, note)
             try:
                 self._quiet = run.changes(stop) if self._queue == "live" else run.until_quiet(stop)
                 self._windows_only = run.windows_only
             finally:
                 run.close()
         seconds = self._clock.monotonic() - began
-        return Report(quiet=self._quiet, totals=self._totals, requests=self._source.requests, seconds=seconds)
+        return Report(quiet=self._quiet, totals=self._totals, requests=self.requests, seconds=seconds)
 
     def confirm(self, held: Sequence[str], observe: Callable[[int], None]) -> Confirmed:
         """Ask again for what is held; says nothing of how the account is otherwise."""
         self._aside = True
         parallel = self._settings.parallel_fetches
         with self._store() as store:
-            found = confirm(self._source, store, self._clock, held, parallel=parallel, observe=observe)
+            found = confirm(self._opened(), store, self._clock, held, parallel=parallel, observe=observe)
         self._quiet = True
         self._totals = Totals(tombstoned=found.deleted, updated=found.still_there)
         return found
@@ -112,7 +112,7 @@ class Turn:
         self._aside = True
         parallel = self._settings.parallel_fetches
         with self._store() as store:
-            done = repair(self._source, store, self._clock, differences, parallel=parallel, observe=observe)
+            done = repair(self._opened(), store, self._clock, differences, parallel=parallel, observe=observe)
         self._quiet = True
         self._totals = Totals(tombstoned=done.deleted, updated=done.written)
         return done
@@ -169,11 +169,21 @@ class Turn:
                 tombstoned=totals.tombstoned,
                 revived=totals.revived,
             ),
-            requests=self._source.requests,
+            requests=self.requests,
             windows_walked=totals.walks,
             error_kind=type(error).__name__ if error else None,
             error=str(error) if error else None,
         )
+
+    @property
+    def requests(self) -> int:
+        """Requests sent in this turn."""
+        return self.source.requests if self.source is not None else 0
+
+    def _opened(self) -> Source:
+        if self.source is None:
+            raise UsageError("The account's source was not opened.")
+        return self.source
 
     def _store(self) -> PostgresStore:
         return PostgresStore(self._engine, self._lease.account_id, self._lease.epoch, self._projection)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.cli import output, session
-from worker.errors import UsageError
+from worker.errors import CredentialRefusedError, UsageError
 
 if TYPE_CHECKING:
     from worker.bootstrap import AccountRow
@@ -40,9 +40,13 @@ def add(
         token = _token() if token_stdin else None
         if token is None:
             _require_key(mirror.settings.kloudless_api_key, account_id)
-        added = mirror.add_account(
-            kind, upstream_id=account_id, token=token, service=service, address=address, tenant_id=tenant
-        )
+        try:
+            added = mirror.add_account(
+                kind, upstream_id=account_id, token=token, service=service, address=address, tenant_id=tenant
+            )
+        except CredentialRefusedError as error:
+            # What was given is wrong, and nothing is the matter with any account.
+            raise UsageError(output.advised(error)) from error
         _tell_of_key_file(mirror.keys.created_at_path)
     if as_json:
         output.document(_shown(added))

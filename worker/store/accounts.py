@@ -180,7 +180,12 @@ def pause(engine: Engine, account_id: int, reason: str = "Paused by a person.") 
 
 
 def resume(engine: Engine, account_id: int) -> None:
-    """Mirror the account again, from where it stopped, at once."""
+    """Mirror the account again, from where it stopped, at once; raises UsageError for one that was removed."""
+    if get(engine, account_id).status == "gone":
+        raise UsageError(
+            f"Account {account_id} was removed, or its upstream does not know it any more. "
+            f"Give it a token again: mailmirror accounts token {account_id} --token-stdin"
+        )
     retry_transaction(engine, lambda connection: _change(connection, account_id, **AT_WORK_AGAIN))
 
 
@@ -233,7 +238,8 @@ def _already(connection: Connection, tenant_id: str, kind: str, upstream_id: str
     ).scalar_one_or_none()
     return UsageError(
         f"This mailbox is account {number} already. "
-        f"Give it a new token: mailmirror accounts token {number}. Start it again: mailmirror accounts resume {number}"
+        f"A new token for it: mailmirror accounts token {number} --token-stdin. "
+        f"To start it again: mailmirror accounts resume {number}"
     )
 
 

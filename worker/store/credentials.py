@@ -65,7 +65,7 @@ class KeyRing:
 
     def open(self, account_id: int, purpose: str, sealed: Sealed) -> str:
         """Open what was sealed for this account and purpose; raises UsageError saying what to do."""
-        again = f"or set the token again: mailmirror accounts token {account_id}"
+        again = f"or set the token again: mailmirror accounts token {account_id} --token-stdin"
         key = self._keys.get(sealed.key_id)
         if key is None:
             raise UsageError(

@@ -33,14 +33,14 @@ def nothing_was_written(connection: psycopg.Connection, command: Command) -> boo
 
 def test_a_wrong_token(command: Command, upstream: Sandbox, connection: psycopg.Connection) -> None:
     command.set(MAILMIRROR_KLOUDLESS_URL=upstream.url)
-    command(*ADD, stdin="no-such-token\n").refused(1, "token", "MAILMIRROR_KLOUDLESS_URL")
+    command(*ADD, stdin="no-such-token\n").refused(2, "token", "MAILMIRROR_KLOUDLESS_URL")
     command(*ADD, "--account-id", "1002", stdin=upstream.token(1001)).refused(2, "1001", "1002")
     assert nothing_was_written(connection, command)
 
 
 def test_a_wrong_app_key(command: Command, upstream: Sandbox, connection: psycopg.Connection) -> None:
     command.set(MAILMIRROR_KLOUDLESS_URL=upstream.url, MAILMIRROR_KLOUDLESS_API_KEY="wrong")
-    command("accounts", "add", "kloudless", "--account-id", "1001").refused(1, "MAILMIRROR_KLOUDLESS_API_KEY")
+    command("accounts", "add", "kloudless", "--account-id", "1001").refused(2, "MAILMIRROR_KLOUDLESS_API_KEY")
     command.set(MAILMIRROR_KLOUDLESS_API_KEY=upstream.api_key)
     command("accounts", "add", "kloudless", "--account-id", "4711").refused(1, "account's id")
     assert nothing_was_written(connection, command)
