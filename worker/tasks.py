@@ -4,6 +4,8 @@ import logging
 import traceback
 from typing import Any
 
+from kombu.exceptions import OperationalError
+
 from worker import celery
 from worker.errors import (
     CredentialRefusedError,
@@ -32,6 +34,9 @@ def dispatch() -> None:
                 sync_account.apply_async((account_id,), queue=queue)
     except MailmirrorError as error:
         log.warning("Nothing dispatched: %s", error)
+    except OperationalError as error:
+        # The queue is full or away; what was marked and not rung for is picked again when its mark has worn off.
+        log.warning("The queue takes nothing now: %s", type(error.__cause__ or error).__name__)
 
 
 @celery.app.task(name="mailmirror.sync_account", bind=True)

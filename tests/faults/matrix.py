@@ -71,7 +71,7 @@ def collected() -> Mapping[str, set[str]]:
     with contextlib.redirect_stdout(words):
         code = pytest.main(["--collect-only", "-qq", "-p", "no:cacheprovider", str(ROOT / "tests")], [collector])
     if code != 0:
-        raise SystemExit(words.getvalue())
+        raise SystemExit("\n".join(line for line in words.getvalue().splitlines() if not line.startswith("tests/")))
     return collector.tests
 
 

@@ -181,7 +181,7 @@ MUTANTS = (
     Mutant(
         "head not walked again",
         (Edit("worker.sync.ledger", "        return walked_at + HOURLY\n", "        return walked_at + MONTHLY\n"),),
-        ("tests/faults/test_recovery.py::test_mail_whose_event_was_lost_is_there_after_an_hour",),
+        ("tests/faults/test_clocks.py::test_mail_whose_event_was_lost_is_there_after_an_hour",),
     ),
     Mutant(
         "no disturb",

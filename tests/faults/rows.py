@@ -109,7 +109,7 @@ _PROCESSES = (
     ("11", "Several schedulers", "nobody is rung for twice"),
     ("12", "The queue forgets everything", "marks wear off, all are rung for again"),
     ("13", "The queue is away for an hour", "workers reconnect; no storm afterwards",
-     "an absence of seconds is run (`acceptance/workers/test_broker.py`), and a restart (P12), but not an hour"),
+     "a restart of the queue is covered (P12); an absence of an hour is not run"),
     ("14", "The queue's memory is full", "nothing is evicted, and only so many are ever queued"),
     ("15", "Postgres restarts, or cuts connections", "the run ends, the next one goes on"),
     ("16", "A failover that loses the last commits", "cursor and rows went back together: replay repairs"),
@@ -144,7 +144,7 @@ _SIZE = (
      "there is no table of changes to be shortened: readers compare `changed_in` with their last snapshot"),
     ("8", "Updates that change nothing", "no row is written"),
     ("9", "A long transaction elsewhere holds the horizon back", "readers wait, and lose nothing",
-     "readers hold their own horizon (docs/tables.md); no metric of ours watches it"),
+     "how `changed_in` is read is left to the reader so far; nothing of ours waits for that horizon or watches it"),
     ("10", "An account is removed while it is worked on", "the fence ends the run; nothing is left behind"),
 )  # fmt: skip
 
@@ -159,8 +159,8 @@ FLEETS = {
     "tests/acceptance/workers/test_disasters.py::test_whatever_dies_the_mirror_goes_on_and_ends_equal": (
         "P5", "P6", "P12", "P15",
     ),
-    "tests/acceptance/workers/test_beats.py::test_several_beats_ring_no_more_than_one": ("P11",),
+    "tests/acceptance/workers/test_beats.py::test_two_and_three_beats_ring_no_more_than_one": ("P11",),
     "tests/acceptance/workers/test_queue.py::test_a_stranger_s_message_neither_runs_nor_stops_the_worker": ("P23",),
-    "tests/acceptance/workers/test_waiting.py::test_an_account_whose_token_is_refused_waits_for_a_person": ("U39",),
+    "tests/acceptance/workers/test_waiting.py::test_an_account_that_needs_a_person_waits_for_one": ("U39",),
 }  # fmt: skip
 """Tests of real fleets and the faults that they cover, as if they were marked."""

@@ -6,16 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.acceptance.conftest import MakeMirror
-from tests.acceptance.stage import Mirrored, Upstream, upstream
+from tests.acceptance.stage import Upstream, upstream
+from tests.faults.scenes import recovers
 from worker.errors import AccountGoneError
 from worker.store import accounts
-
-
-def recovers(mirrored: Mirrored) -> None:
-    """I1, I7: the next run ends equal and with nothing left to say."""
-    assert mirrored.sync().quiet
-    report = mirrored.must_be_equal()
-    assert report.open_problems == ()
 
 
 def stamp(moment: datetime) -> str:
@@ -133,7 +127,8 @@ def test_an_account_that_is_gone_upstream_keeps_its_mail_and_rests(
     assert list(mirrored.mirror.pick("live")) == []
     box.set(removed=False)
     accounts.resume(mirrored.mirror.engine, mirrored.id)
-    recovers(mirrored)
+    assert mirrored.sync().quiet
+    assert mirrored.must_be_equal().open_problems == ()
     assert mirrored.tombstones() == set(deleted)
 
 

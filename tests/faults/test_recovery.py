@@ -1,15 +1,15 @@
-"""Servers, clocks and other workers fail in the middle of syncs: each account says so, and ends equal by itself."""
+"""Postgres and other workers fail in the middle of syncs: each account says so, and ends equal by itself."""
 
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,52 +21,10 @@ from tests.acceptance.conftest import MakeMirror
 from tests.acceptance.stage import ROOT, Mirrored, Upstream, settings_for
 from tests.conftest import PostgresServer
 from tests.faults.proxy import proxied
-from worker.bootstrap import Mirror, Totals
-from worker.errors import LeaseHeldError, LeaseLostError, StoreUnavailableError
-from worker.store import accounts, dispatch
-
-NOW = "create or replace function sync.now() returns timestamptz language sql stable parallel safe return {}"
-
-
-def shift(mirrored: Mirrored, by: timedelta) -> None:
-    """Move the time that is written by so much from the real one."""
-    mirrored.sql(NOW.format(f"pg_catalog.now() + interval '{by.total_seconds()} seconds'"))
-
-
-def wait_until(true: Callable[[], object], what: str) -> None:
-    until = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < until, f"waited in vain for {what}"
-        time.sleep(0.01)
-
-
-def recovers(mirrored: Mirrored) -> None:
-    """I1, I7: the next run needs no help, ends equal, and nothing is left to say."""
-    assert mirrored.sync().quiet
-    report = mirrored.must_be_equal()
-    assert report.open_problems == ()
-    found = mirrored.sql("select status, status_reason, lease_owner from sync.accounts where id = %s", mirrored.id)
-    assert found == [("active", None, None)]
-
-
-@contextmanager
-def at_commit(mirrored: Mirrored, number: int, act: Callable[[], object]) -> Iterator[Callable[[Totals], None]]:
-    """Act once, after this many commits of a run; fails when the run was over before."""
-    done = False
-
-    def observe(totals: Totals) -> None:
-        nonlocal done
-        if totals.commits >= number and not done:
-            done = True
-            act()
-
-    yield observe
-    assert done, "the run was over too soon"
-
-
-def sync(mirrored: Mirrored, observe: Callable[[Totals], None]) -> Any:
-    return mirrored.mirror.sync(mirrored.id, stop=lambda: False, observe=observe)
-
+from tests.faults.scenes import at_commit, recovers, shift, sync, wait_until
+from worker.bootstrap import Mirror
+from worker.errors import LeaseError, LeaseHeldError, LeaseLostError, StoreUnavailableError
+from worker.store import accounts
 
 # --- Postgres
 
@@ -153,8 +111,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_moves_nothing_and_room_is_all_it_takes(
     calm_upstream: Upstream, mirror_of: MakeMirror, postgres: PostgresServer, small_disk: Path
 ) -> None:
-    import shutil
-
     folder = small_disk / "space"
     folder.mkdir()
     owner = postgres.running.data_dir.stat()
@@ -207,140 +163,6 @@ def test_postgres_away_at_the_end_of_a_run_leaves_no_lease_behind(
         mirrored.mirror.close()
 
 
-# --- clocks
-
-
-@pytest.mark.fault("U23")
-def test_mail_whose_event_was_lost_is_there_after_an_hour(calm_upstream: Upstream, mirror_of: MakeMirror) -> None:
-    box = calm_upstream.mailbox(60)
-    mirrored = mirror_of(box)
-    mirrored.sync()
-    arrived = box.deliver(2)
-    box.arm("event_other_type", route="activity", args={"all": True})
-    mirrored.sync()
-    assert box.fired("event_other_type") == 1
-    assert not set(arrived) & mirrored.live(), "nothing told of it"
-    shift(mirrored, timedelta(minutes=61))
-    recovers(mirrored)
-
-
-@pytest.mark.fault("P26")
-@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata", "Pacific/Chatham"])
-def test_clock_changes_leap_days_and_the_servers_zone_shift_nothing(
-    calm_upstream: Upstream, mirror_of: MakeMirror, zone: str
-) -> None:
-    box = calm_upstream.mailbox(20)
-    moments = [datetime(2024, 2, 29, 23, 59, 59, tzinfo=UTC), datetime(2024, 3, 10, 7, 0, tzinfo=UTC),
-               datetime(2024, 11, 3, 5, 59, 59, tzinfo=UTC), datetime(2024, 11, 3, 6, 0, tzinfo=UTC),
-               datetime(2024, 12, 31, 23, 59, 59, tzinfo=UTC), datetime(1900, 2, 28, 12, 0, tzinfo=UTC)]  # fmt: skip
-    for moment in moments:
-        box.deliver(1, created=f"{moment:%Y-%m-%dT%H:%M:%SZ}")
-    mirrored = mirror_of(box)
-    mirrored.sql(f"alter database {mirrored.one('select current_database()')} set timezone = '{zone}'")
-    mirrored.mirror.engine.dispose()
-    recovers(mirrored)
-    mirrored.walk_again()
-    assert mirrored.sync().totals.unchanged == 26, "I5"
-
-
-CLOCK = """
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <stdlib.h>
-#include <sys/time.h>
-#include <time.h>
-static long by(void) { return atol(getenv("CLOCK_OFF_BY")); }
-int clock_gettime(clockid_t id, struct timespec *out) {
-    static int (*real)(clockid_t, struct timespec *);
-    if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
-    int code = real(id, out);
-    if (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE) out->tv_sec += by();
-    return code;
-}
-int gettimeofday(struct timeval *out, void *zone) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    out->tv_sec = now.tv_sec;
-    out->tv_usec = now.tv_nsec / 1000;
-    return 0;
-}
-time_t time(time_t *out) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    if (out) *out = now.tv_sec;
-    return now.tv_sec;
-}
-"""
-
-
-@pytest.fixture
-def wrong_clock(tmp_path: Path) -> Callable[[timedelta], dict[str, str]]:
-    """Make an environment in which a process finds the time of day off; skips where no C compiler is."""
-    source, library = tmp_path / "clock.c", tmp_path / "clock.so"
-    source.write_text(CLOCK)
-    try:
-        subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"], check=True)
-    except (FileNotFoundError, subprocess.CalledProcessError):
-        pytest.skip("no C compiler here")
-    return lambda by: {"LD_PRELOAD": str(library), "CLOCK_OFF_BY": str(int(by.total_seconds()))}
-
-
-@pytest.mark.fault("P24")
-@pytest.mark.parametrize("years", [5, -5])
-def test_a_worker_whose_clock_is_years_off_writes_the_databases_time(
-    calm_upstream: Upstream,
-    mirror_of: MakeMirror,
-    wrong_clock: Callable[[timedelta], dict[str, str]],
-    years: int,
-) -> None:
-    box = calm_upstream.mailbox(60, days=5)
-    mirrored = mirror_of(box)
-    environment = {**os.environ, **mirrored.environment(), **wrong_clock(timedelta(days=365 * years))}
-
-    def run(*command: str) -> str:
-        done = subprocess.run(
-            [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    believed = int(run("-c", "import datetime; print(datetime.datetime.now().year)"))
-    assert abs(believed - datetime.now(UTC).year - years) <= 1, "the clock is right"
-    run("-m", "worker", "sync", str(mirrored.id))
-    mirrored.must_be_equal()
-    box.churn(10, 1)
-    run("-m", "worker", "sync", str(mirrored.id))
-    mirrored.must_be_equal()
-    moments = mirrored.sql("select polled_at, next_due_at from sync.accounts"
-                           " union all select moved_at, moved_at from sync.cursors"
-                           " union all select max(after), max(walked_at) from sync.windows")  # fmt: skip
-    now = mirrored.one("select pg_catalog.now()")
-    assert all(abs(moment - now) < timedelta(hours=1) for row in moments for moment in row), "I3"
-    recovers(mirrored)
-
-
-@pytest.mark.fault("P10")
-def test_after_an_hour_without_a_scheduler_all_are_due_the_longest_waiting_first(
-    calm_upstream: Upstream, mirror_of: MakeMirror
-) -> None:
-    boxes = [calm_upstream.mailbox(20) for _ in range(3)]
-    mirrors = [mirror_of(box) for box in boxes]
-    for mirrored in mirrors:
-        mirrored.sync()
-    for wait, mirrored in zip((30, 10, 20), mirrors, strict=True):
-        mirrored.sql("update sync.accounts set next_due_at = sync.now() + make_interval(mins => %s) where id = %s",
-                     wait, mirrored.id)  # fmt: skip
-    first = mirrors[0]
-    assert list(first.mirror.pick("live")) == []
-    for number, box in enumerate(boxes):
-        box.churn(10, number)
-    shift(first, timedelta(hours=1))
-    due = [dispatch.pick(first.mirror.engine, "live", most) for most in (1, 2, 3)]
-    assert [list(ids) for ids in due] == [[mirrors[1].id], [mirrors[2].id], [first.id]]
-    for mirrored in mirrors:
-        recovers(mirrored)
-
-
 # --- other workers
 
 
@@ -357,7 +179,7 @@ def test_copies_of_a_task_meet_the_lease_and_ask_for_nothing(calm_upstream: Upst
     for _ in range(50):
         try:
             other.take_turn(mirrored.id, "live")
-        except LeaseHeldError:
+        except LeaseError:
             refused += 1
             other.unmark(mirrored.id, "live")
     assert refused == 50

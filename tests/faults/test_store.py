@@ -1,8 +1,7 @@
 """Postgres and other workers at their worst: nothing half written, nothing by who was overtaken, and it goes on."""
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -12,6 +11,7 @@ from sqlalchemy.engine import Engine
 
 from tests.conftest import PostgresServer
 from tests.faults.proxy import proxied
+from tests.faults.scenes import wait_until
 from tests.integration.store.mail import DAY, fetched, gone, leased, listed, message, table
 from worker.errors import LeaseLostError, StoreUnavailableError
 from worker.records import Batch, Cursor, CursorMove, Problem
@@ -34,13 +34,6 @@ def engine(database: str) -> Iterator[Engine]:
 def store(engine: Engine) -> Iterator[PostgresStore]:
     with leased(engine) as opened:
         yield opened
-
-
-def wait_until(true: Callable[[], object], what: str) -> None:
-    until = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < until, f"waited in vain for {what}"
-        time.sleep(0.01)
 
 
 def is_waiting(connection: Sql) -> bool:

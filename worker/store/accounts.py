@@ -83,6 +83,9 @@ FENCED_OFF: dict[str, Any] = {
 }
 """Ends whatever run is at work: its next commit changes nothing."""
 
+REMOVED = "Removed by a person."
+"""Reason of an account whose token and positions were forgotten."""
+
 FORGOTTEN: tuple[type[Base], ...] = (Credential, Cursor, Window, Problem)
 """What a removed account loses in any case."""
 
@@ -181,9 +184,9 @@ def pause(engine: Engine, account_id: int, reason: str = "Paused by a person.") 
 
 def resume(engine: Engine, account_id: int) -> None:
     """Mirror the account again, from where it stopped, at once; raises UsageError for one that was removed."""
-    if get(engine, account_id).status == "gone":
+    if get(engine, account_id).status_reason == REMOVED:
         raise UsageError(
-            f"Account {account_id} was removed, or its upstream does not know it any more. "
+            f"Account {account_id} was removed, and its token forgotten. "
             f"Give it a token again: mailmirror accounts token {account_id} --token-stdin"
         )
     retry_transaction(engine, lambda connection: _change(connection, account_id, **AT_WORK_AGAIN))
@@ -211,7 +214,7 @@ def remove(engine: Engine, account_id: int, *, purge: bool = False) -> None:
     """
 
     def stop(connection: Connection) -> None:
-        _change(connection, account_id, **FENCED_OFF, status="gone", status_reason="Removed by a person.")
+        _change(connection, account_id, **FENCED_OFF, status="gone", status_reason=REMOVED)
         for table in FORGOTTEN:
             connection.execute(sa.delete(table).where(table.__table__.c.account_id == account_id))
 

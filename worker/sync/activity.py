@@ -47,18 +47,18 @@ def follow(source: Source, store: LeasedStore, looker: Looker, position: Positio
     Raises what the source raises, except for a lost cursor and a missing capability, which are answered here.
     """
     if position is None:
-        yield begin(source, store, first=True)
+        yield begin(source, store, looker, first=True)
     elif not position.supported:
         if position.age > RECHECK_ACTIVITY:
-            yield begin(source, store, first=False)
+            yield begin(source, store, looker, first=False)
     else:
         try:
             yield from _read(source, store, looker, position)
         except (CursorLostError, UnsupportedError):
-            yield begin(source, store, first=False)
+            yield begin(source, store, looker, first=False)
 
 
-def begin(source: Source, store: LeasedStore, *, first: bool) -> Batch:
+def begin(source: Source, store: LeasedStore, looker: Looker, *, first: bool) -> Batch:
     """Make sure changes are recorded, go to the end of the stream, and only then lay the ledger out or walk it anew."""
     cursor: Cursor | None = None
     supported = True
@@ -66,6 +66,8 @@ def begin(source: Source, store: LeasedStore, *, first: bool) -> Batch:
         source.start_activity()
         cursor = _drain(source, store)
     except (UnsupportedError, CursorLostError):
+        # Said of an account that does not answer either, it means nothing.
+        looker.account()
         supported = False
     change = LedgerChange(put=ledger.first(store.now())) if first else LedgerChange(walk_all=True)
     return Batch(stream="activity", cursor=CursorMove(cursor, supported), polled=True, ledger=change)
