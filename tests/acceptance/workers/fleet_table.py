@@ -6,6 +6,7 @@ that delivers it to the commit of the transaction that wrote its row.
 """
 
 import argparse
+import os
 import random
 import statistics
 import sys
@@ -43,6 +44,7 @@ Written by `python -m tests.acceptance.workers.fleet_table --write` on {machine}
 Two Celery workers with two processes each (`live`, `backfill`), beat, Valkey, PostgreSQL with its durable settings, the
 sandbox that serves the mail and the program that measures share the processors. `MAILMIRROR_POLL_SECONDS` and
 `MAILMIRROR_POLL_SLOWEST` are {poll}, `MAILMIRROR_DISPATCH_SECONDS` is {dispatch}; everything else is as it comes.
+Load average of the machine before the start: {load:.1f}.
 
 Waiting alone costs half the interval and half the time between two looks of beat in the middle: {floor:.2f} s.
 """
@@ -197,10 +199,10 @@ def measure(big: int, quiet: float) -> tuple[list[Phase], str, bool]:
         return phases, what, all(fleet.truth(account).equal for account in small)
 
 
-def page(phases: list[Phase], what: str, big: int, *, equal: bool) -> Iterator[str]:
+def page(phases: list[Phase], what: str, big: int, *, load: float, equal: bool) -> Iterator[str]:
     """The page, line by line."""
     yield HEAD.format(small=SMALL, each=SMALL_MESSAGES, poll=POLL, every=EVERY, big=big, machine=what,
-                      dispatch=DISPATCH, floor=POLL / 2 + DISPATCH / 2)  # fmt: skip
+                      dispatch=DISPATCH, load=load, floor=POLL / 2 + DISPATCH / 2)  # fmt: skip
     yield "| phase | new messages | lag, median (s) | 95 % (s) | most (s) | phase took (s) | backfill, messages/s |"
     yield "|---" + "|---:" * 6 + "|"
     for phase in phases:
@@ -225,8 +227,9 @@ def main() -> int:
     parser.add_argument("--messages", type=int, default=100_000, help="messages of the big account")
     parser.add_argument("--quiet", type=float, default=60.0, help="seconds of a phase without a backfill")
     given = parser.parse_args()
+    load = os.getloadavg()[0]
     phases, what, equal = measure(given.messages, given.quiet)
-    text = "\n".join(page(phases, what, given.messages, equal=equal)) + "\n"
+    text = "\n".join(page(phases, what, given.messages, load=load, equal=equal)) + "\n"
     if given.write:
         PAGE.write_text(text)
     else:
