@@ -23,6 +23,7 @@ import psycopg
 from tests.acceptance.stage import ROOT, Mailbox, settings_for
 from tests.truth import Report, differences
 from worker.bootstrap import Mirror
+from worker.local import cluster
 from worker.local.postgres import THROW_AWAY, RunningPostgres, start
 from worker.local.process import Child, open_log, spawn
 from worker.local.valkey import RunningValkey, start_valkey
@@ -115,8 +116,12 @@ class Servers:
         self.valkey = start_valkey(port=self.valkey.port, password=password)
 
     def stop(self) -> None:
+        """End both, and remove the data: for root it lies behind a link, where PostgreSQL's own user can reach it."""
         self.valkey.stop()
         self.postgres.stop()
+        link = self.folder / "postgres"
+        if link.is_symlink():
+            cluster.discard([link.readlink().parent])
 
 
 class Fleet:
