@@ -75,9 +75,10 @@ class PostgresStore:
         self._renewed = monotonic()
         self._renewing = threading.Lock()
         self._shared = Shared(account_id)
+        # Read first: what fails here must not leave the writing connection behind.
+        self._has_problems = bool(self._value(sql.OPEN_PROBLEMS, (account_id,)))
         with translated():
             self._writer: Connection = engine.connect()
-        self._has_problems = bool(self._value(sql.OPEN_PROBLEMS, (account_id,)))
 
     def __enter__(self) -> Self:
         return self
