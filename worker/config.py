@@ -3,17 +3,23 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Struct
 
 from worker.errors import UsageError
+from worker.quantities import BYTES, SECONDS, Unit
 
 HOSTED_URL = "https://api.kloudless.com/v1"
 FILE = "_FILE"
 """Ends the name of a variable that names a file with the value: for secrets that are mounted as files."""
-SECRETS = frozenset({"database_url", "redis_url", "kloudless_api_key", "keyring"})
+SECRETS = frozenset({"database_url", "owner_url", "redis_url", "kloudless_api_key", "keyring"})
+ROLES_PREFIX = "mailmirror"
+"""Begins the names of the database roles unless a person chooses another one."""
+
+Bytes = Annotated[int, BYTES]
+Seconds = Annotated[float, SECONDS]
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -24,6 +30,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     """
 
     database_url: str | None = None
+    """Postgres for everything but migrations and roles; its user needs no more than the worker's rights."""
+    owner_url: str | None = None
+    """The same database for a user who may change tables and roles; `database_url` where it is not set."""
     redis_url: str | None = None
     data: Path = Path(".data")
     """Folder for what the embedded servers keep and for the key file."""
@@ -35,7 +44,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     """`name:base64key[,name:base64key…]` or the path of a file that holds it; the first key writes."""
     bodies: Literal["full", "text", "none"] = "full"
     """Which bodies are kept: both, the plain text only, or neither."""
-    max_body: int = 16 * 1024 * 1024
+    max_body: Bytes = 16 * 1024 * 1024
     """Bytes of `body` and of `text_body` kept of one message."""
     keep_raw: bool = False
     """Also keep the upstream service's own object in `mail.messages.raw`."""
@@ -45,21 +54,21 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Windows of one account walked at the same time."""
     parallel_fetches: int = 4
     """Messages of one account asked for at the same time."""
-    max_response: int = 256 * 1024 * 1024
+    max_response: Bytes = 128 * 1024 * 1024
     """Decoded bytes of one answer before it is given up."""
-    request_timeout: float = 45.0
+    request_timeout: Seconds = 45.0
     """Seconds from the start of a request to the end of its answer."""
     window_messages: int = 2000
     """Messages aimed at in one window of the ledger."""
-    slice_seconds: float = 30.0
+    slice_seconds: Seconds = 30.0
     """Seconds of work on one account before others get their turn."""
-    poll_seconds: float = 60.0
+    poll_seconds: Seconds = 60.0
     """Seconds between polls of an account that changes."""
-    poll_slowest: float = 300.0
+    poll_slowest: Seconds = 300.0
     """Seconds between polls of an account that has been quiet for long."""
-    back_off: float = 10.0
+    back_off: Seconds = 10.0
     """Seconds an account waits after a failure; doubled with each further one, up to an hour."""
-    dispatch_seconds: float = 2.0
+    dispatch_seconds: Seconds = 2.0
     """Seconds between looks at which accounts are due."""
     live_slots: int = 200
     """Accounts that may wait for, or be in, a look at what has changed."""
@@ -80,10 +89,18 @@ class Settings(Struct, frozen=True, kw_only=True):
             raise UsageError(message)
         return sqlalchemy_url(self.database_url)
 
+    def require_owner(self) -> str:
+        """The URL that changes tables and roles, in SQLAlchemy's form, or a UsageError that says how to give one."""
+        if not self.owner_url:
+            return self.require_database()
+        return sqlalchemy_url(self.owner_url, variable_of("owner_url"))
+
+
+HINTS = get_type_hints(Settings, include_extras=True)
+
 
 def from_environment(environ: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings; raises UsageError naming the variable that is wrong."""
-    hints = get_type_hints(Settings)
     values: dict[str, object] = {}
     for name in Settings.__struct_fields__:
         variable = variable_of(name)
@@ -91,12 +108,37 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Settings:
         if not text:
             continue
         try:
-            values[name] = Path(text) if hints[name] is Path else msgspec.convert(text, hints[name], strict=False)
-        except msgspec.ValidationError as error:
-            message = f"{variable} must be {_wanted(hints[name])}, not {text[:40]!r}."
+            values[name] = _read(text, HINTS[name])
+        except ValueError as error:
+            message = f"{variable} must be {_wanted(HINTS[name])}, not {text[:40]!r}."
             raise UsageError(message) from error
     _check(values)
     return Settings(**values)  # type: ignore[arg-type]  # each value was converted to its field's type above
+
+
+def origins(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Say of each setting where its value comes from: the environment, the file its twin names, or the default."""
+    found = {}
+    for name in Settings.__struct_fields__:
+        variable = variable_of(name)
+        path = environ.get(f"{variable}{FILE}", "")
+        source = f"{variable}{FILE}: {path}" if path else "environment"
+        found[name] = source if _given(variable, environ) else "default"
+    return found
+
+
+def _read(text: str, kind: object) -> object:
+    """Convert the text of a variable to its setting's type; raises ValueError."""
+    unit = _unit(kind)
+    read: object = text if unit is None else unit.read(text)
+    if kind is Path:
+        return Path(text)
+    return msgspec.convert(read, kind, strict=False)  # its ValidationError is a ValueError
+
+
+def _unit(kind: object) -> Unit | None:
+    """What a setting of this type is measured in, if in anything."""
+    return next((extra for extra in get_args(kind)[1:] if isinstance(extra, Unit)), None)
 
 
 def _given(variable: str, environ: Mapping[str, str]) -> str:
@@ -139,6 +181,9 @@ def _wanted(kind: object) -> str:
     """What a setting of this type may be, in words."""
     if get_origin(kind) is Literal:
         return f"one of {', '.join(get_args(kind))}"
+    unit = _unit(kind)
+    if unit is not None:
+        return unit.sentence
     words: dict[object, str] = {int: "a whole number", float: "a number", bool: "true or false"}
     return words.get(kind, "text")
 
@@ -148,11 +193,11 @@ def variable_of(name: str) -> str:
     return name.upper() if name in {"database_url", "redis_url"} else f"MAILMIRROR_{name.upper()}"
 
 
-def sqlalchemy_url(url: str) -> str:
-    """Name the psycopg driver in a Postgres URL; raises UsageError for another database."""
+def sqlalchemy_url(url: str, variable: str = "DATABASE_URL") -> str:
+    """Name the psycopg driver in a Postgres URL; raises UsageError, naming the variable, for another database."""
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in {"postgres", "postgresql", "postgresql+psycopg"}:
-        message = "DATABASE_URL must begin with postgresql://, as in postgresql://user@host/name."
+        message = f"{variable} must begin with postgresql://, as in postgresql://user@host/name."
         raise UsageError(message)
     return f"postgresql+psycopg://{rest}"
 
@@ -179,7 +224,8 @@ def _check(values: Mapping[str, object]) -> None:
     for name, (low, high) in LIMITS.items():
         value = values.get(name)
         if isinstance(value, int | float) and not low <= value <= high:
-            message = f"{variable_of(name)} must be between {low} and {high}, not {value}."
+            write = unit.write if (unit := _unit(HINTS[name])) else str
+            message = f"{variable_of(name)} must be between {write(low)} and {write(high)}, not {write(value)}."
             raise UsageError(message)
 
 
@@ -188,4 +234,7 @@ def _shown(name: str, value: object) -> str:
         return ""
     if name in SECRETS:
         return "***"
+    unit = _unit(HINTS[name])
+    if unit is not None and isinstance(value, int | float):
+        return unit.write(value)
     return str(value).lower() if isinstance(value, bool) else str(value)

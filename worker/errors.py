@@ -54,12 +54,15 @@ class UnreachableError(RetryLaterError):
 
 
 class UpstreamFailedError(RetryLaterError):
-    """The upstream answered `status` (5xx), perhaps with an `error_code`."""
+    """The upstream answered `status` (5xx), perhaps with an `error_code` and the seconds it asks to wait."""
 
-    def __init__(self, message: str, *, status: int, error_code: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, status: int, error_code: str | None = None, retry_after: float | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.error_code = error_code
+        self.retry_after = retry_after
 
 
 class StoreUnavailableError(RetryLaterError):

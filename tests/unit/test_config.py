@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.config import Settings, from_environment, sqlalchemy_url, to_environment, variable_of
+from worker.config import Settings, from_environment, origins, sqlalchemy_url, to_environment, variable_of
 from worker.errors import UsageError
 
 
@@ -44,11 +44,53 @@ def test_each_setting_is_read_from_its_variable() -> None:
         ("MAILMIRROR_PARALLEL_WINDOWS", "-1"),
         ("MAILMIRROR_REQUEST_TIMEOUT", "nan"),
         ("MAILMIRROR_REQUEST_TIMEOUT", "1000"),
+        ("MAILMIRROR_REQUEST_TIMEOUT", "2m"),
+        ("MAILMIRROR_POLL_SECONDS", "10 minutes"),
+        ("MAILMIRROR_MAX_BODY", "16M"),
+        ("MAILMIRROR_MAX_BODY", "1.5"),
+        ("MAILMIRROR_MAX_BODY", "10s"),
     ],
 )
 def test_a_wrong_value_is_refused_by_the_name_of_its_variable(variable: str, value: str) -> None:
     with pytest.raises(UsageError, match=variable):
         from_environment({variable: value})
+
+
+def test_sizes_and_times_are_read_with_their_units_or_without() -> None:
+    settings = from_environment(
+        {
+            "MAILMIRROR_MAX_BODY": "512KiB",
+            "MAILMIRROR_MAX_RESPONSE": "64MB",
+            "MAILMIRROR_POLL_SECONDS": "10m",
+            "MAILMIRROR_POLL_SLOWEST": "24h",
+            "MAILMIRROR_BACK_OFF": "90",
+        }
+    )
+    assert (settings.max_body, settings.max_response) == (512 * 1024, 64_000_000)
+    assert (settings.poll_seconds, settings.poll_slowest, settings.back_off) == (600, 86_400, 90)
+
+
+def test_a_wrong_size_or_time_is_answered_with_right_ones() -> None:
+    with pytest.raises(UsageError, match=r"as in 512KiB, 16MiB or 1GiB, not '16M'\."):
+        from_environment({"MAILMIRROR_MAX_BODY": "16M"})
+    with pytest.raises(UsageError, match=r"as in 90s, 10m, 24h or 30d, not 'soon'\."):
+        from_environment({"MAILMIRROR_POLL_SECONDS": "soon"})
+    with pytest.raises(UsageError, match="between 0 B and 512 MiB, not 1 GiB"):
+        from_environment({"MAILMIRROR_MAX_BODY": "1GiB"})
+
+
+def test_each_value_has_its_origin(tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("postgresql://db")
+    (tmp_path / "empty").write_text("\n")
+    given = {
+        "DATABASE_URL_FILE": str(tmp_path / "url"),
+        "REDIS_URL_FILE": str(tmp_path / "empty"),
+        "MAILMIRROR_PAGE_SIZE": "100",
+    }
+    found = origins(given)
+    assert found["database_url"] == f"DATABASE_URL_FILE: {tmp_path / 'url'}"
+    assert found["page_size"] == "environment"
+    assert (found["redis_url"], found["bodies"]) == ("default", "default")
 
 
 @pytest.mark.parametrize("name", Settings.__struct_fields__)

@@ -27,7 +27,10 @@ def add(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="Where the mail is: kloudless.", show_default=False)],
     *,
     account_id: Annotated[
-        Text, typer.Option(metavar="ID", help="The account's id upstream; a token tells it by itself.")
+        Text,
+        typer.Option(
+            metavar="ID", help="The account's id upstream; needed with the app key, which serves all accounts."
+        ),
     ] = None,
     token_stdin: TokenOnStdin = False,
     service: Annotated[Text, typer.Option(help="The mail service behind it, if the upstream names none.")] = None,
@@ -67,7 +70,7 @@ def list_all(*, as_json: Json = False) -> int:
     elif not found:
         output.note(NONE_YET)
     else:
-        columns = ("account", "kind", "id upstream", "service", "address", "tenant", "status", "reason")
+        columns = ("account", "kind", "id upstream", "service", "address", "tenant", "status", "reason, and what to do")
         rows = [
             (
                 str(a.id),
@@ -77,7 +80,7 @@ def list_all(*, as_json: Json = False) -> int:
                 a.address or "-",
                 a.tenant_id,
                 a.status,
-                a.status_reason or "",
+                " ".join(filter(None, (a.status_reason, a.to_do))),
             )
             for a in found
         ]
@@ -116,7 +119,7 @@ def remove(
     purge: Annotated[bool, typer.Option("--purge", help="Delete its mirrored mail, too.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> int:
-    """Stop mirroring an account for good and forget its token; its mail stays unless purged."""
+    """Stop mirroring an account for good and forget its token; its mail stays unless --purge is given."""
     from worker.bootstrap import accounts  # loads the database layer
 
     with session.mirror() as mirror:
@@ -202,4 +205,4 @@ def _agreed(question: str) -> bool:
 def _shown(account: "AccountRow") -> dict[str, object]:
     """What people may see of an account."""
     names = ("id", "tenant_id", "kind", "service", "upstream_id", "address", "status", "status_reason")
-    return {name: getattr(account, name) for name in (*names, "created_at", "polled_at")}
+    return {name: getattr(account, name) for name in (*names, "to_do", "created_at", "polled_at")}

@@ -41,7 +41,7 @@ def demo(
     accounts: Annotated[int | None, typer.Option(min=1, help="Generated mailboxes (3, or none with --mbox).")] = None,
     messages: Annotated[int, typer.Option(min=1, help="Messages in each generated mailbox.")] = 4000,
     seconds: Annotated[float, typer.Option(min=4, help="How long the mailboxes keep changing.")] = 12.0,
-    seed: Annotated[int, typer.Option(help="Another seed, another story.")] = 1,
+    seed: Annotated[int, typer.Option(help="Another number makes other mail and other changes.")] = 1,
 ) -> int:
     """Mirror mailboxes that keep changing, on servers of its own, prove the mirror equal, and query it."""
     began = time.monotonic()
@@ -95,6 +95,8 @@ class _Story:
 
         settings = self._stack.settings
         bootstrap.migrate(settings)
+        if own_database:
+            bootstrap.apply_roles(settings, login=True)
         mirror = bootstrap.Mirror.open(settings, make_keys=True)
         if bootstrap.accounts.list_all(mirror.engine):
             mirror.close()
@@ -210,7 +212,7 @@ class _Story:
     def _ask(self, mirror: "Mirror") -> None:
         from worker.bootstrap import showcase  # loads the database layer
 
-        showcase.gather_statistics(mirror.engine)
+        showcase.gather_statistics(self._stack.settings.require_owner())
         for query in showcase.QUERIES:
             found = showcase.answer(mirror.engine, query)
             output.say(f"\n{query.question}")

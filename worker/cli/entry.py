@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import typer
 from typer.main import get_command
 
-from worker.cli import accounts, demo, installation, problems, sandbox, status, sync, up, verify
+from worker.cli import accounts, demo, installation, keys, problems, roles, sandbox, status, streams, sync, up, verify
 from worker.cli.output import DONE, FAILED, INTERRUPTED, USAGE, advised, fail, note
 from worker.errors import MailmirrorError, UsageError
 
@@ -31,6 +31,8 @@ app.command("sync")(sync.sync)
 app.command("status")(status.status)
 app.command("verify")(verify.verify)
 app.add_typer(problems.app, name="problems")
+app.add_typer(keys.app, name="keys")
+app.add_typer(roles.app, name="roles")
 app.command("sandbox")(sandbox.sandbox)
 app.command("config")(installation.config)
 app.command("version")(installation.version)
@@ -38,16 +40,17 @@ app.command("version")(installation.version)
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 usage, 3 finished with something left open."""
+    outlet = streams.prepare() if argv is None else None
     if argv is None:
         # A polite kill and a closed terminal end a run as Ctrl-C does: the lease is given back, what was started ends.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
             signal.signal(signal.SIGHUP, signal.default_int_handler)
     code = _run(list(sys.argv[1:] if argv is None else argv))
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _forget_stdout()
+    sys.stdout.flush()
+    if outlet is not None and outlet.failure is not None:
+        fail(f"What was asked for could not be printed in full: {outlet.failure.strerror}.")
+        code = code or FAILED
     sys.exit(code)
 
 
@@ -64,9 +67,6 @@ def _run(argv: list[str]) -> int:
         return FAILED
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
-    except BrokenPipeError:
-        _forget_stdout()
-        return FAILED
     except Exception as error:  # noqa: BLE001  # the last resort: one line instead of a traceback
         return _unexpected(error)
     if code == INTERRUPTED:
@@ -91,8 +91,3 @@ def _unexpected(error: Exception) -> int:
     else:
         fail(f"mailmirror stumbled over a {type(error).__name__}. To see where, run it again with {DEBUG}=1.")
     return FAILED
-
-
-def _forget_stdout() -> None:
-    """Keep Python from complaining at exit that nobody reads any more."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

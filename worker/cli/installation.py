@@ -8,16 +8,16 @@ from typing import Annotated
 import typer
 
 from worker.cli import output, session
-from worker.config import Settings, variable_of
+from worker.config import origins, variable_of
 from worker.errors import MailmirrorError
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 def migrate(
-    revision: Annotated[str, typer.Option(metavar="ID", help="Stop at this revision.")] = "head",
+    revision: Annotated[str, typer.Option(metavar="ID", help="Bring it to this revision, not the newest.")] = "head",
 ) -> int:
-    """Bring the database to the schema this program needs."""
+    """Create or upgrade the tables in the database; nothing happens when they are up to date."""
     from worker import bootstrap  # loads the database layer
 
     before, after = bootstrap.migrate(session.settings(), revision)
@@ -29,14 +29,13 @@ def migrate(
 
 
 def config(*, as_json: Json = False) -> int:
-    """Show the settings in force and where each is set; secrets are masked."""
+    """Show the settings in force and where each value comes from; secrets are masked."""
     shown = session.settings().shown()
-    usual = Settings().shown()
+    sources = origins()
     if as_json:
-        output.document({variable_of(name): value for name, value in shown.items()})
+        output.document({variable_of(name): {"value": shown[name], "from": sources[name]} for name in shown})
         return output.DONE
-    rows = [(variable_of(name), value or "-", "set" if value != usual[name] else "") for name, value in shown.items()]
-    output.table(("variable", "value", ""), rows)
+    output.table(("variable", "value", "from"), [(variable_of(n), shown[n] or "-", sources[n]) for n in shown])
     return output.DONE
 
 

@@ -1,13 +1,16 @@
 """How commands speak: data on stdout, everything else on stderr; numbers, times and tables alike everywhere."""
 
+import shlex
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import msgspec
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
-from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +18,7 @@ from worker.errors import (
     AccountGoneError,
     CredentialRefusedError,
     ForbiddenError,
+    LeaseHeldError,
     MailmirrorError,
     UnreachableError,
     UnreadableError,
@@ -27,6 +31,8 @@ INTERRUPTED = 130
 SHOWN_IDS = 20
 WIDEST = 100_000
 """Columns of a line that no terminal shows."""
+FOLDED_TO = 24
+"""Columns that the last one of a table needs at least."""
 MINUTE = 60
 WHOLE_FROM = 10
 """Messages per second from which no decimals are shown."""
@@ -69,24 +75,53 @@ def line(data: object) -> None:
     sys.stdout.flush()
 
 
+def program() -> str:
+    """How another shell calls this program: by name where it is installed for all, else by its full path."""
+    script = Path(sys.argv[0]).absolute()
+    if script.name != "mailmirror":
+        return f"{shlex.quote(sys.executable)} -m worker"
+    for_all = sys.prefix == sys.base_prefix and shutil.which("mailmirror") is not None
+    return "mailmirror" if for_all else shlex.quote(str(script))
+
+
 def flush() -> None:
     """Let a reader at the other end of a pipe see what was printed."""
     sys.stdout.flush()
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()) -> None:
-    """Print rows under a heading; the columns named in `right` hold numbers."""
+    """Print rows under a heading, or one below the other where a terminal is too narrow for their columns.
+
+    The columns named in `right` hold numbers; the last one may be folded.
+    """
     numbers = set(right)
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        shown.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
-    for row in rows:
-        shown.add_row(*(escape(printable(cell)) for cell in row))
+    cells = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
     screen = console()
     if not screen.is_terminal:
         # Into a file or a pipe nothing is cut or folded, however long a cause is.
-        screen.width = Measurement.get(screen, screen.options.update(width=WIDEST), shown).maximum
+        screen.width = WIDEST
+    elif sum(widths[:-1]) + 2 * len(widths[1:]) + min(widths[-1], FOLDED_TO) > screen.width:
+        _one_below_the_other(columns, cells)
+        return
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for number, column in enumerate(columns, 1):
+        last = number == len(columns)
+        shown.add_column(column, justify="right" if column in numbers else "left", overflow="fold", no_wrap=not last)
+    for row in cells:
+        shown.add_row(*map(escape, row))
     screen.print(shown)
+
+
+def _one_below_the_other(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print each row as lines of its own, without what is empty."""
+    widest = max(map(cell_len, columns))
+    for number, row in enumerate(rows):
+        if number:
+            say("")
+        for column, cell in zip(columns, row, strict=True):
+            if cell:
+                say(f"{column or 'remarks':<{max(widest, 7)}}  {cell}")
 
 
 def printable(text: str) -> str:
@@ -145,7 +180,10 @@ def rate(amount: int, seconds: float) -> str:
 def advised(error: MailmirrorError, account_id: int | None = None) -> str:
     """The error's sentence and, where the error does not say it itself, what to do about it."""
     advice = ""
-    if isinstance(error, CredentialRefusedError) and error.scope == "app":
+    if isinstance(error, LeaseHeldError):
+        wait = f", or wait for it: mailmirror sync {account_id} --wait 300" if account_id is not None else ""
+        advice = f"Try again in {error.seconds:.0f} seconds{wait}."
+    elif isinstance(error, CredentialRefusedError) and error.scope == "app":
         advice = "Correct MAILMIRROR_KLOUDLESS_API_KEY."
     elif isinstance(error, CredentialRefusedError) and error.scope == "token" and account_id is not None:
         advice = f"Give it a new one: mailmirror accounts token {account_id} --token-stdin"

@@ -23,7 +23,7 @@ def list_all(
         str | None, typer.Argument(metavar="ACCOUNT", help="An account's number or address; all without it.")
     ] = None,
     *,
-    closed: Annotated[bool, typer.Option("--all", help="Also those put right since.")] = False,
+    closed: Annotated[bool, typer.Option("--all", help="Show those put right since, too.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="Show at most this many, the latest first.")] = 100,
     as_json: Json = False,
 ) -> int:
@@ -73,7 +73,7 @@ def retry(
     *,
     account: Annotated[str | None, typer.Option(metavar="ACCOUNT", help="All open problems of this account.")] = None,
 ) -> int:
-    """Make open problems due now; the next sync tries them."""
+    """Make open problems due now, so that the next sync or worker tries them again."""
     from worker.bootstrap import accounts, problems  # loads the database layer
 
     if problem is not None and account is not None:

@@ -31,14 +31,19 @@ def sandbox(
     service: Annotated[
         list[str] | None, typer.Option(help="Mail service of the accounts, given out in turn (gmail); may be repeated.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Makes the same mail again.")] = 1,
+    seed: Annotated[int, typer.Option(help="The same number makes the same mail; another one, other mail.")] = 1,
     days: Annotated[float, typer.Option(help="Days before now that generated mail is spread over.")] = 365.0,
     now: Annotated[dt.datetime | None, typer.Option(help="Where the sandbox's clock starts.")] = None,
     port: Annotated[int, typer.Option(help="Port on the loopback; 0 takes a free one.")] = 0,
     api_key: Annotated[str, typer.Option(help="The app-wide key it accepts.")] = "sandbox-api-key",
-    live: Annotated[float, typer.Option(metavar="RATE", help="Changes a second that happen by themselves.")] = 0.0,
-    unsubscribed: Annotated[bool, typer.Option("--unsubscribed", help="Begin without a subscription.")] = False,
-    no_activity: Annotated[bool, typer.Option("--no-activity", help="Offer no activity stream.")] = False,
+    live: Annotated[float, typer.Option(metavar="RATE", help="New mail, edits and deletions a second.")] = 0.0,
+    unsubscribed: Annotated[
+        bool,
+        typer.Option("--unsubscribed", help="Begin without recorded changes: as if no one had asked for them yet."),
+    ] = False,
+    no_activity: Annotated[
+        bool, typer.Option("--no-activity", help="Tell of no changes: mail can only be listed.")
+    ] = False,
     paging: Annotated[Literal["keyset", "offset"], typer.Option(help="How pages follow each other.")] = "keyset",
     order: Annotated[Literal["newest", "shuffled"], typer.Option(help="Order within a listing.")] = "newest",
     list_lag: Annotated[float, typer.Option(metavar="SECONDS", help="Show new mail in lists this late.")] = 0.0,
@@ -46,7 +51,9 @@ def sandbox(
         float | None, typer.Option(metavar="SECONDS", help="Forget page tokens after this long.")
     ] = None,
     max_page_bytes: Annotated[int | None, typer.Option(help="End a page at this many bytes.")] = None,
-    wild_dates: Annotated[bool, typer.Option("--wild-dates", help="Take dates from the mail as they stand.")] = False,
+    wild_dates: Annotated[
+        bool, typer.Option("--wild-dates", help="Take dates as the mail gives them, even impossible ones.")
+    ] = False,
     switch: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Set any other switch; may be repeated.")
     ] = None,
@@ -117,10 +124,10 @@ def _introduce(facts: dict[str, Any]) -> None:
     for account in accounts[:LISTED]:
         size = f"{account['messages']:,} messages"
         about = ", ".join(filter(None, (account["address"], account["service"], size)))
-        command = f"mailmirror accounts add kloudless --account-id {account['id']} --token-stdin"
+        command = f"{output.program()} accounts add kloudless --account-id {account['id']} --token-stdin"
         output.say(f"echo {shlex.quote(account['token'])} | {command}  # {about}")
     if len(accounts) > LISTED:
         key = f"export MAILMIRROR_KLOUDLESS_API_KEY={shlex.quote(facts['api_key'])}"
         output.say(f"# and {len(accounts) - LISTED:,} more: all of them with --json, or with the app key:\n{key}")
-    output.say("mailmirror sync")
+    output.say(f"{output.program()} sync")
     output.flush()

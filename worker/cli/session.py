@@ -5,7 +5,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from worker import config
+from worker.cli.interrupts import Interrupts
 from worker.config import Settings
+from worker.ports import Source
 
 if TYPE_CHECKING:  # loading the database takes half a second, which `--help` need not wait for
     from worker.bootstrap import Mirror
@@ -17,11 +19,16 @@ def settings() -> Settings:
 
 
 @contextmanager
-def mirror() -> Iterator["Mirror"]:
-    """Open the mirror of the settings for one command."""
-    from worker.bootstrap import Mirror
+def mirror(interrupts: Interrupts | None = None) -> Iterator["Mirror"]:
+    """Open the mirror of the settings for one command; its requests can be interrupted where `interrupts` is given."""
+    from worker.bootstrap import AccountRow, Mirror
 
-    opened = Mirror.open(settings())
+    class Opened(Mirror):
+        def source(self, account: AccountRow, token: str | None) -> Source:
+            found = super().source(account, token)
+            return found if interrupts is None else interrupts.watch(found)
+
+    opened = Opened.open(settings())
     try:
         yield opened
     finally:

@@ -19,7 +19,7 @@ def status(
     as_json: Json = False,
 ) -> int:
     """Show how far each account is mirrored, and what is open."""
-    from worker.bootstrap import accounts  # loads the database layer
+    from worker.bootstrap import accounts, rotation  # loads the database layer
     from worker.bootstrap import status as standing
 
     with session.mirror() as mirror:
@@ -29,6 +29,7 @@ def status(
             one = standing.one(mirror.engine, accounts.find(mirror.engine, account).id)
             found = [one] if one is not None else []
         waiting = standing.throttled(mirror.engine)
+        missing = rotation.missing_keys(mirror.engine, mirror.keys)
     if as_json:
         output.document([_shown(each) for each in found])
     elif not found:
@@ -38,6 +39,8 @@ def status(
         output.table(columns, map(_row, found), right=("account", "messages", "windows open", "problems"))
     for kind, seconds, reason in [] if as_json else waiting:
         output.note(f"All {kind} accounts wait for {output.duration(seconds)}: {reason}")
+    for sentence in missing:
+        output.note(sentence)
     return output.DONE
 
 
@@ -49,9 +52,13 @@ def standing_in_words(account: "AccountStatus") -> str:
 
 
 def _row(account: "AccountStatus") -> tuple[str, ...]:
-    at_work = f"being worked on by {account.lease_owner}" if account.lease_owner else ""
+    from worker.bootstrap import owners  # loads the database layer
+
+    at_work = f"being worked on by {owners.shown(account.lease_owner)}" if account.lease_owner else ""
+    reason = " ".join(filter(None, (account.status_reason, account.to_do)))
     held = f"{output.counted(account.held_deletes, 'deletion')} held" if account.held_deletes else ""
-    remarks = "; ".join(filter(None, (account.status_reason, at_work, held)))
+    confirm = f"{held}: mailmirror accounts confirm-deletes {account.id}" if held else ""
+    remarks = "; ".join(filter(None, (reason, at_work, confirm)))
     return (
         str(account.id),
         account.address or "-",
@@ -67,4 +74,4 @@ def _row(account: "AccountStatus") -> tuple[str, ...]:
 
 def _shown(account: "AccountStatus") -> dict[str, object]:
     values = {name: getattr(account, name) for name in account.__struct_fields__}
-    return {**values, "complete": account.complete, "share": account.share}
+    return {**values, "to_do": account.to_do, "complete": account.complete, "share": account.share}

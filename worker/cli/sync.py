@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from worker.cli import output, progress, session
 from worker.cli.accounts import NONE_YET, Json
+from worker.cli.interrupts import Interrupts
 from worker.cli.progress import Watch
 from worker.errors import LeaseHeldError, MailmirrorError, RetryLaterError, ThrottledError, UsageError
 
@@ -54,20 +55,27 @@ def sync(
     ] = None,
     *,
     max_time: Annotated[
-        float | None, typer.Option(metavar="SECONDS", min=0, help="Stop after this long and exit with 3.")
+        float | None,
+        typer.Option(metavar="SECONDS", min=0, help="Stop after this long; the exit code is 3 if something is left."),
     ] = None,
     wait: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0, help="Wait up to this long for another worker to finish.")
+        float,
+        typer.Option(metavar="SECONDS", min=0, help="Wait up to this long for another worker on the same account."),
     ] = 0.0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")] = False,
     as_json: Json = False,
 ) -> int:
     """Mirror one account, or all, until nothing is left to do."""
     began = time.monotonic()
-    with session.mirror() as mirror, progress.watching(quiet=quiet) as watch:
+    with (
+        Interrupts() as interrupts,
+        session.mirror(interrupts) as mirror,
+        progress.watching(quiet=quiet) as watch,
+    ):
+        interrupts.tell = watch.remark
         deadline = None if max_time is None else began + max_time
         chosen = _chosen(mirror, account, watch)
-        results = [_Sitting(mirror, each, watch, deadline=deadline, wait=wait).result() for each in chosen]
+        results = [_Sitting(mirror, each, watch, interrupts, deadline=deadline, wait=wait).result() for each in chosen]
     if as_json:
         output.document([_shown(result) for result in results])
     for result in results:
@@ -104,8 +112,16 @@ class _Sitting:
     """One account, through pauses and new attempts, to its result."""
 
     def __init__(
-        self, mirror: "Mirror", account: "AccountRow", watch: Watch, *, deadline: float | None, wait: float
+        self,
+        mirror: "Mirror",
+        account: "AccountRow",
+        watch: Watch,
+        interrupts: Interrupts,
+        *,
+        deadline: float | None,
+        wait: float,
     ) -> None:
+        self._interrupts = interrupts
         self._mirror = mirror
         self._account = account
         self._watch = watch
@@ -137,11 +153,15 @@ class _Sitting:
 
     def _attempt(self) -> bool:
         self._totals.append(None)
-        report = self._mirror.sync(self._account.id, stop=self._over, observe=self._observe)
+        with self._interrupts.running():
+            report = self._mirror.sync(self._account.id, stop=self._over, observe=self._observe)
+        self._interrupts.check()
         return report.quiet
 
     def _observe(self, totals: "Totals") -> None:
+        """Take note of a commit that is done."""
         self._totals[-1] = totals
+        self._interrupts.check()
         if totals.read >= PROGRESS or totals.walks:
             self._failures, self._paused = 0, 0.0
         read = sum(t.read for t in self._totals if t is not None)

@@ -36,6 +36,8 @@ def up(
     try:
         with Stack(settings, workers=workers, tell=output.note) as stack:
             bootstrap.migrate(stack.settings)
+            if not settings.database_url:
+                bootstrap.apply_roles(stack.settings, login=True)
             # Workers read the keys once: they must be there before the first token is sealed.
             bootstrap.Mirror.open(stack.settings, make_keys=True).close()
             stack.start_workers()
@@ -61,7 +63,8 @@ def _introduce(stack: Stack, given: Settings) -> None:
     if not given.database_url:
         output.say(f"export DATABASE_URL_FILE={shlex.quote(str(folder.database_url_file))}")
     output.say(f"export MAILMIRROR_DATA={shlex.quote(str(folder.path))}")
-    output.say("mailmirror accounts add kloudless --token-stdin < token.txt")
+    output.say(f"{output.program()} accounts add kloudless --token-stdin < token.txt")
+    output.say(f"{output.program()} status")
     query = "SELECT created, subject FROM mail.live_messages ORDER BY created DESC LIMIT 10"
     url = "$DATABASE_URL" if given.database_url else '$(cat "$DATABASE_URL_FILE")'
     output.say(f'psql "{url}" -c "{query}"')

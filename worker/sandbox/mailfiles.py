@@ -33,20 +33,22 @@ class Found(NamedTuple):
 
 
 def read_mailbox(path: str | Path, spool: Spool) -> Iterator[Found]:
-    """Yield the messages of a file or Maildir in order.
+    """Yield the messages of a file or Maildir in order; there must be one at least.
 
     Raises MailboxMissing or NotAMailbox, each with one sentence that says what to do.
     """
     path = Path(path)
+    empty = True
     try:
-        if path.is_dir():
-            yield from _maildir(path, spool)
-        elif not path.exists():
+        if not path.exists():
             raise MailboxMissing(f"{path} does not exist. Give the path of a mailbox file.")
-        else:
-            yield from _file(path, spool)
+        for found in _maildir(path, spool) if path.is_dir() else _file(path, spool):
+            empty = False
+            yield found
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
         raise MailboxMissing(f"{path} cannot be read ({error}). Give a mailbox file that is whole.") from error
+    if empty:
+        raise NotAMailbox(f"{path} is empty: it holds no mail. Give a mailbox file with at least one message.")
 
 
 def _not_one(path: Path) -> NotAMailbox:

@@ -38,6 +38,12 @@ def this_process() -> str:
     return f"{_machine()}:{pid}:{_birth(pid)}"
 
 
+def shown(name: str) -> str:
+    """The owner as people look for it: host and process id."""
+    owner = _parsed(name)
+    return name if owner is None else f"{owner.machine.partition('/')[0]}:{owner.pid}"
+
+
 def is_dead(name: str) -> bool:
     """Whether the name is of a process of this machine that does not run any more; False when in doubt."""
     owner = _parsed(name)

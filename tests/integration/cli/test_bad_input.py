@@ -1,5 +1,6 @@
 """Bad input ends in one sentence that says what to do, with the right exit code and nothing half-written."""
 
+import gzip
 from collections.abc import Iterator
 from pathlib import Path
 from socket import socket
@@ -146,8 +147,12 @@ def test_a_wrong_database_url(bare: Command, empty_database: str, url: str, word
 def test_a_database_that_is_away(bare: Command) -> None:
     with socket() as held:
         held.bind(("127.0.0.1", 0))
-        bare.set(DATABASE_URL=f"postgresql://app@127.0.0.1:{held.getsockname()[1]}/mail")
-        bare("status").refused(1, "Is it running")
+        place = f"127.0.0.1:{held.getsockname()[1]}"
+        bare.set(DATABASE_URL=f"postgresql://app:wrong-password@{place}/mail")
+        for arguments in (("status",), ("migrate",), ("accounts", "list")):
+            ran = bare(*arguments)
+            ran.refused(1, f"Postgres at {place} (database mail) does not answer. Is it running")
+            assert "wrong-password" not in ran.err
 
 
 def test_a_schema_that_is_not_migrated(bare: Command, empty_database: str) -> None:
@@ -195,10 +200,12 @@ def test_a_key_file_that_others_can_read(command: Command, mailbox: Sandbox) -> 
 
 def test_another_worker_on_the_account(command: Command, mailbox: Sandbox, database: str) -> None:
     engine = connect(database)
-    leases.take_lease(engine, 1, "elsewhere:1")
+    leases.take_lease(engine, 1, "elsewhere/4026531836:17:22334455")
     engine.dispose()
-    command("sync", "1").refused(1, "elsewhere:1", "Try again in")
-    command("accounts", "confirm-deletes", "1").refused(1, "elsewhere:1")
+    whose = "Account 1 is being worked on by elsewhere:17 until "
+    command("sync", "1").refused(1, whose, "Try again in", "mailmirror sync 1 --wait")
+    command("accounts", "confirm-deletes", "1").refused(1, whose, "Try again in")
+    assert "being worked on by elsewhere:17\n" in command("status").out
 
 
 def test_a_worker_that_finishes_in_time_is_waited_for(command: Command, mailbox: Sandbox, database: str) -> None:
@@ -207,6 +214,16 @@ def test_a_worker_that_finishes_in_time_is_waited_for(command: Command, mailbox:
     engine.dispose()
     ran = command("sync", "1", "--wait", "30")
     assert (ran.code, "elsewhere:1" in ran.err) == (0, True)
+
+
+@pytest.mark.parametrize("command", ["sandbox", "demo"])
+@pytest.mark.parametrize("content", [b"", b"\n \n", gzip.compress(b"", mtime=0)])
+def test_an_mbox_without_mail(bare: Command, tmp_path: Path, command: str, content: bytes) -> None:
+    file = tmp_path / "mail.mbox"
+    file.write_bytes(content)
+    ran = bare(command, "--mbox", str(file))
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.splitlines()[-1].startswith(f"{file} is empty: it holds no mail.")
 
 
 @pytest.mark.parametrize("content", [b"%PDF-1.7\n\x00\x01", b"Dear diary\n\nToday\n", b"\x1f\x8bbroken"])

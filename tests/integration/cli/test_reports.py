@@ -1,6 +1,7 @@
 """What the mirror says of itself: status, verify, problems, config, version."""
 
 import json
+from pathlib import Path
 
 import psycopg
 
@@ -75,8 +76,24 @@ def test_config_masks_secrets_and_names_the_variables(command: Command) -> None:
     assert "very-secret" not in told.out
     assert "MAILMIRROR_PAGE_SIZE" in told.out
     shown = command("config", "--json").json
-    assert (shown["MAILMIRROR_PAGE_SIZE"], shown["MAILMIRROR_KLOUDLESS_API_KEY"]) == ("7", "***")
-    assert shown["DATABASE_URL"] == "***"
+    assert shown["MAILMIRROR_PAGE_SIZE"] == {"value": "7", "from": "environment"}
+    assert shown["MAILMIRROR_KLOUDLESS_API_KEY"] == {"value": "***", "from": "environment"}
+    assert shown["DATABASE_URL"]["value"] == "***"
+
+
+def test_config_tells_where_each_value_comes_from(bare: Command, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("very-secret\n")
+    file = str(tmp_path / "key")
+    bare.set(MAILMIRROR_BODIES="full", MAILMIRROR_MAX_BODY="64MB", MAILMIRROR_KLOUDLESS_API_KEY_FILE=file)
+    lines = {line.split()[0]: line.split(maxsplit=1)[1].strip() for line in bare("config").out.splitlines()}
+    assert lines["MAILMIRROR_KLOUDLESS_API_KEY"].split(maxsplit=1) == [
+        "***",
+        f"MAILMIRROR_KLOUDLESS_API_KEY_FILE: {file}",
+    ]
+    # What is set to its default is set all the same.
+    assert lines["MAILMIRROR_BODIES"].split() == ["full", "environment"]
+    assert lines["MAILMIRROR_MAX_BODY"].split() == ["64", "MB", "environment"]
+    assert lines["MAILMIRROR_POLL_SECONDS"].split() == ["1", "m", "default"]
 
 
 def test_migrate_says_from_where_to_where(bare: Command, empty_database: str) -> None:

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from rich.console import Console
 
 from worker.cli import output
 from worker.errors import AccountGoneError, CredentialRefusedError, MailmirrorError, UnreachableError
@@ -44,6 +45,35 @@ def test_a_table_in_a_pipe_is_neither_cut_nor_folded(capsys: pytest.CaptureFixtu
     cause = "It is so. " * 200
     output.table(["id", "cause"], [["1", cause.strip()]], right=["id"])
     assert cause.strip() in capsys.readouterr().out
+
+
+def on_a_terminal(columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    monkeypatch.setattr(output, "console", lambda: Console(width=columns, force_terminal=True, color_system=None))
+    rows = [["1", "ann@mail.example", "active", "It is so. It was so."], ["12", "bob@mail.example", "paused", ""]]
+    output.table(["account", "address", "status", ""], rows, right=["account"])
+    return [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_table_that_fits_is_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert on_a_terminal(80, monkeypatch, capsys)[1:] == [
+        "      1  ann@mail.example  active  It is so. It was so.",
+        "     12  bob@mail.example  paused",
+    ]
+
+
+def test_on_a_narrow_terminal_rows_stand_one_below_the_other(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert on_a_terminal(40, monkeypatch, capsys) == [
+        "account  1",
+        "address  ann@mail.example",
+        "status   active",
+        "remarks  It is so. It was so.",
+        "",
+        "account  12",
+        "address  bob@mail.example",
+        "status   paused",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,48 @@
+"""Standard input, output and error of the command: closed ones are opened on nothing, and a lost reader is no error."""
+
+import io
+import os
+import sys
+
+
+class Outlet(io.FileIO):
+    """A descriptor that goes on when nobody reads any more, and remembers what else kept it from being written."""
+
+    failure: OSError | None = None
+
+    def write(self, data: object) -> int:
+        """Write, or drop what cannot be written."""
+        try:
+            return super().write(data) or 0  # type: ignore[arg-type]  # the buffer above gives bytes
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            if not isinstance(error, BrokenPipeError):
+                self.failure = self.failure or error
+            return memoryview(data).nbytes  # type: ignore[arg-type]  # see above
+
+
+def prepare() -> Outlet:
+    """Open what is closed, and put streams that forgive in the place of stdout and stderr; gives stdout's outlet.
+
+    A descriptor left closed would go to the next file or connection, and what is printed would be written there.
+    """
+    for stream in ("stdin", "stdout", "stderr"):
+        if getattr(sys, stream) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)  # the lowest that is free: the closed one
+            mode = "r" if stream == "stdin" else "w"
+            setattr(sys, stream, os.fdopen(descriptor, mode, closefd=False))  # open until the end
+    sys.stderr = _forgiving(sys.stderr, Outlet(sys.stderr.fileno(), "w", closefd=False))
+    outlet = Outlet(sys.stdout.fileno(), "w", closefd=False)
+    sys.stdout = _forgiving(sys.stdout, outlet)
+    return outlet
+
+
+def _forgiving(stream: io.TextIOWrapper | object, outlet: Outlet) -> io.TextIOWrapper:
+    """The same stream over an outlet; a character its encoding lacks is no reason to stop either."""
+    return io.TextIOWrapper(
+        io.BufferedWriter(outlet),
+        encoding=getattr(stream, "encoding", None),
+        errors="backslashreplace",
+        line_buffering=outlet.isatty(),
+    )
