@@ -4,20 +4,28 @@ The queue is a doorbell. What is due, who works on it and how far it has come st
 everything costs one round of `dispatch`.
 """
 
+import logging
+import re
+import sys
+from pathlib import Path
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_process_shutdown, worker_shutdown
+from celery.signals import (
+    after_setup_logger,
+    after_setup_task_logger,
+    worker_process_shutdown,
+    worker_ready,
+    worker_shutdown,
+)
 from kombu.transport.redis import Channel, QoS
 
-from worker.bootstrap import Mirror
+from worker.bootstrap import Mirror, roles, rotation
 from worker.config import Settings, from_environment
-from worker.errors import UsageError
+from worker.errors import MailmirrorError, UsageError
 
 HARD_LIMIT = 180
 """Seconds; the engine ends a turn by itself long before (slice, request deadline), in any pool."""
-
-settings: Settings = from_environment()
 
 
 def broker(configured: Settings) -> str:
@@ -27,7 +35,19 @@ def broker(configured: Settings) -> str:
     return configured.redis_url
 
 
-app = Celery("mailmirror", broker=broker(settings), include=["worker.tasks"])
+log = logging.getLogger("mailmirror")
+
+try:
+    settings: Settings = from_environment()
+    BROKER = broker(settings)
+except UsageError as error:
+    if Path(sys.argv[0]).name not in {"celery", "__main__.py"}:
+        raise
+    # The command `celery` would bury the sentence under a traceback.
+    sys.stderr.write(f"{error}\n")
+    sys.exit(2)
+
+app = Celery("mailmirror", broker=BROKER, include=["worker.tasks"])
 app.conf.update(
     accept_content=["json"],
     task_serializer="json",
@@ -92,6 +112,70 @@ class Doorbell(QoS):
 
 
 Channel.QoS = Doorbell
+
+_kombu: Any = Channel  # its stubs leave the method out, which has no place of its own to be changed at
+_read = _kombu._brpop_read  # noqa: SLF001  # see above
+
+
+def _read_message(self: Any, **options: Any) -> Any:
+    """Take one message from the queues; kombu 5.7 lets a worker die of bytes that are none."""
+    try:
+        return _read(self, **options)
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        # It was taken from the queue already; whose account it may have meant, the next look finds due again.
+        log.warning("Something in the queue is no message and was dropped (%s)", type(error).__name__)
+        return True
+
+
+_kombu._brpop_read = _read_message  # noqa: SLF001  # see above
+
+SECRET = re.compile(r"(?i)\b(bearer|apikey)[ \t]+[^\s'\"<>,;]+|(?<=://)[^\s/@]*@")
+
+REFUSING = "celery.worker.consumer.consumer"
+"""The logger that tells of messages which are no task of ours."""
+
+
+class Redacting(logging.Formatter):
+    """The last line before a log: nothing of ours writes a credential, and what a library might write is masked."""
+
+    def __init__(self, inner: logging.Formatter) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format as before, tracebacks and all, and mask what follows Bearer or APIKey or stands before an @.
+
+        Of a message that it refuses Celery would repeat the contents: whoever filled the queue chose them.
+        """
+        text = self._inner.format(record)
+        if record.name == REFUSING:
+            text = text.partition("\n\n")[0]
+        return SECRET.sub(lambda found: f"{found[1]} ***" if found[1] else "***@", text)
+
+
+@after_setup_logger.connect
+@after_setup_task_logger.connect
+def _redact(logger: logging.Logger, **_: Any) -> None:
+    for handler in logger.handlers:
+        if not isinstance(handler.formatter, Redacting):
+            handler.setFormatter(Redacting(handler.formatter or logging.Formatter()))
+
+
+@worker_ready.connect
+def _look_around(**_: Any) -> None:
+    """Say at the start which accounts will fail for want of a key, and that no worker needs to be a superuser."""
+    try:
+        opened = Mirror.open(settings)
+        try:
+            for sentence in rotation.missing_keys(opened.engine, opened.keys):
+                log.warning("%s", sentence)
+            if superuser := roles.superuser_of(opened.engine):
+                log.warning("DATABASE_URL logs in as %s, a superuser: see mailmirror roles apply --help", superuser)
+        finally:
+            opened.close()
+    except MailmirrorError as error:
+        log.warning("Keys and rights could not be looked at: %s", error)
+
 
 _mirror: Mirror | None = None
 

@@ -28,7 +28,7 @@ def dispatch() -> None:
     try:
         mirror = celery.mirror()
         for account_id in mirror.tidy():
-            log.info("Account %s was left behind by a worker that died; it is free again", account_id)
+            log.info("Account %s, held up by a dead worker or a clock that went back, is free again", account_id)
         for queue in QUEUES:
             for account_id in mirror.pick(queue):
                 sync_account.apply_async((account_id,), queue=queue)
@@ -36,13 +36,18 @@ def dispatch() -> None:
         log.warning("Nothing dispatched: %s", error)
     except OperationalError as error:
         # The queue is full or away; what was marked and not rung for is picked again when its mark has worn off.
-        log.warning("The queue takes nothing now: %s", type(error.__cause__ or error).__name__)
+        place = celery.app.connection_for_write().as_uri()  # its password masked
+        log.warning("The queue takes nothing now: %s at %s", type(error.__cause__ or error).__name__, place)
 
 
 @celery.app.task(name="mailmirror.sync_account", bind=True)
 def sync_account(self: Any, account_id: int) -> None:
     """Do one account's turn; whatever comes of it is noted in Postgres, so the task itself never fails."""
     queue = _queue(self.request.delivery_info)
+    if type(account_id) is not int:
+        # Whoever can write to the queue could have put anything there; it is not even repeated.
+        log.warning("A task was refused that names no account")
+        return
     try:
         mirror = celery.mirror()
         try:

@@ -41,10 +41,17 @@ class Sealed(Struct, frozen=True):
 class KeyRing:
     """Named 32-byte keys; the first one seals, all of them open."""
 
-    def __init__(self, keys: Mapping[str, bytes] | None = None, created_at_path: Path | None = None) -> None:
+    def __init__(
+        self,
+        keys: Mapping[str, bytes] | None = None,
+        created_at_path: Path | None = None,
+        file: Path | None = None,
+    ) -> None:
         self._keys = dict(keys or {})
         self.created_at_path = created_at_path
         """Where a new key file was just made, so that a person can be told; else None."""
+        self.file = file
+        """The file the keys are read from, read again when a key is missing; None for keys in the environment."""
 
     def __repr__(self) -> str:
         return f"KeyRing({', '.join(f'{name}=***' for name in self._keys)})"
@@ -66,6 +73,8 @@ class KeyRing:
     def open(self, account_id: int, purpose: str, sealed: Sealed) -> str:
         """Open what was sealed for this account and purpose; raises UsageError saying what to do."""
         again = f"or set the token again: mailmirror accounts token {account_id} --token-stdin"
+        if sealed.key_id not in self._keys:
+            self._read_again()
         key = self._keys.get(sealed.key_id)
         if key is None:
             raise UsageError(
@@ -80,6 +89,20 @@ class KeyRing:
                 f"The token of account {account_id} cannot be opened: it was altered, or the key "
                 f"{sealed.key_id} is not the one that sealed it. Put the right key into MAILMIRROR_KEYRING, {again}"
             ) from None
+
+    def _read_again(self) -> None:
+        """Take in what was added to the key file since: a running worker goes on when the keys are rotated."""
+        if self.file is not None:
+            try:
+                self._keys = _parse(self.file.read_text(encoding="utf-8"), "The key file")
+            except (OSError, ValueError, UsageError):
+                return  # the caller says which key is missing; the ring stays as it was
+
+
+def new_key() -> str:
+    """Make a key as the key ring holds it: `name:key`, the name telling keys apart and nothing else."""
+    name = f"key-{secrets.token_hex(4)}"
+    return f"{name}:{base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()}"
 
 
 def load_keys(settings: Settings, *, make: bool = False) -> KeyRing:
@@ -126,7 +149,12 @@ def load_token(where: Engine | Connection, keys: KeyRing, account_id: int, purpo
         with translated(), where.connect() as connection:
             return load_token(connection, keys, account_id, purpose)
     row = where.execute(LOAD, {"id": account_id, "purpose": purpose}).one_or_none()
-    return None if row is None else keys.open(account_id, purpose, Sealed(*row))
+    return token_of(keys, account_id, Sealed(*row) if row else None, purpose)
+
+
+def token_of(keys: KeyRing, account_id: int, sealed: Sealed | None, purpose: str = TOKEN) -> str | None:
+    """Open a token as it was read; None where there is none. Raises UsageError for a key that is missing."""
+    return None if sealed is None else keys.open(account_id, purpose, sealed)
 
 
 STORE = sa.text(
@@ -172,13 +200,12 @@ def _read(path: Path, origin: str) -> KeyRing:
         raise UsageError(
             f"{origin} cannot be read ({type(error).__name__}). Give a key file, or keys as name:base64,name:base64."
         ) from None
-    return KeyRing(_parse(text, origin))
+    return KeyRing(_parse(text, origin), file=path)
 
 
 def _make(path: Path) -> KeyRing:
     """Make a key file that appears whole or not at all; of two makers at a time, one wins and both read its key."""
-    name = f"key-{secrets.token_hex(4)}"
-    line = f"{name}:{base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()}\n"
+    line = f"{new_key()}\n"
     draft = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -195,4 +222,4 @@ def _make(path: Path) -> KeyRing:
             draft.unlink()
     except OSError as error:
         raise UsageError(f"No key file can be made at {path} ({error.strerror}). Set MAILMIRROR_KEYRING.") from error
-    return KeyRing(_parse(line, "The new key"), created_at_path=path)
+    return KeyRing(_parse(line, "The new key"), created_at_path=path, file=path)

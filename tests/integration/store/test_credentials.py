@@ -196,3 +196,19 @@ def test_a_key_file_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
 def test_an_empty_ring_says_what_is_missing() -> None:
     with pytest.raises(UsageError, match=re.escape("Set MAILMIRROR_KEYRING")):
         KeyRing().seal(1, "token", CANARY)
+
+
+def test_a_key_that_came_into_the_file_later_is_found_without_a_restart(tmp_path: Path) -> None:
+    file = tmp_path / "ring"
+    file.write_text(f"k0:{encoded(b'0')}\n")
+    ring = load_keys(Settings(keyring=str(file)))
+    sealed = NEW.seal(1, "token", CANARY)
+    with pytest.raises(UsageError, match="k1"):
+        ring.open(1, "token", sealed)
+    file.write_text("not a key\n")
+    with pytest.raises(UsageError, match="k1"):
+        ring.open(1, "token", sealed)
+    assert set(ring.names) == {"k0"}
+    file.write_text(f"k1:{encoded(b'1')}\nk0:{encoded(b'0')}\n")
+    assert ring.open(1, "token", sealed) == CANARY
+    assert list(ring.names) == ["k1", "k0"]
