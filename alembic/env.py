@@ -1,7 +1,7 @@
 """How a migration runs: one connection, one transaction, one at a time.
 
-The connection comes from `config.attributes["connection"]` (the `mailmirror` command), else the URL from DATABASE_URL
-(the `alembic` command).
+The connection comes from `config.attributes["connection"]` (the `mailmirror` command), else the URL from
+MAILMIRROR_OWNER_URL or DATABASE_URL (the `alembic` command).
 """
 
 import os
@@ -38,11 +38,22 @@ def settings() -> dict[str, Any]:
 
 
 def database_url() -> str:
-    url = os.environ.get("DATABASE_URL", "")
+    url = os.environ.get("MAILMIRROR_OWNER_URL", "") or os.environ.get("DATABASE_URL", "")
     if not url:
         raise SystemExit("DATABASE_URL is not set. Set it to your Postgres, as in postgresql://user@host/name.")
     scheme, _, rest = url.partition("://")
     return f"postgresql+psycopg://{rest}" if scheme in {"postgres", "postgresql"} else url
+
+
+def become_owner(connection: sa.Connection) -> str:
+    """The statement that lets what is made belong to the role that owns the rest, whoever of its members logs in."""
+    owner = connection.scalar(
+        sa.text(
+            "SELECT quote_ident(rolname) FROM pg_namespace JOIN pg_roles AS r ON r.oid = nspowner"
+            " WHERE nspname = 'sync' AND rolname <> current_user AND pg_has_role(r.oid, 'MEMBER')"
+        )
+    )
+    return f"SET ROLE {owner}" if owner else "RESET ROLE"
 
 
 def migrate(connection: sa.Connection) -> None:
@@ -57,6 +68,7 @@ def migrate(connection: sa.Connection) -> None:
     connection.exec_driver_sql("SET lock_timeout = '5s'")
     connection.exec_driver_sql("SET statement_timeout = '15min'")
     connection.exec_driver_sql("SET search_path = pg_catalog")
+    connection.exec_driver_sql(become_owner(connection))
     connection.commit()
     context.configure(connection=connection, **settings())
     with context.begin_transaction():

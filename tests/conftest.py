@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from worker.local.cluster import SUPERUSER, WORKER
 from worker.local.postgres import THROW_AWAY, PostgresBinaries, RunningPostgres, find_binaries, start
 from worker.local.valkey import RunningValkey, start_valkey
 
@@ -30,11 +31,11 @@ class PostgresServer:
         self._template: str | None = None
 
     def url(self, name: str) -> str:
-        """Return the SQLAlchemy URL of a database on this server."""
-        return self.plain_url(name).replace("postgresql://", "postgresql+psycopg://", 1)
+        """Return the SQLAlchemy URL of a migrated database on this server, for the worker."""
+        return as_user(self.plain_url(name), WORKER).replace("postgresql://", "postgresql+psycopg://", 1)
 
     def plain_url(self, name: str = "postgres") -> str:
-        """Return the URL of a database on this server as libpq takes it."""
+        """Return the URL of a database on this server as libpq takes it, for the superuser: for the test's own acts."""
         return f"{self.running.url.rpartition('/')[0]}/{name}"
 
     def create(self, template: str = "template0") -> str:
@@ -50,10 +51,8 @@ class PostgresServer:
     def migrated_template(self) -> str:
         """Return the name of a database with the newest schema and no rows, to copy from."""
         if self._template is None:
-            from worker.store import migrations  # the servers' own tests run without the store
-
             name = self.create()
-            migrations.upgrade(self.url(name))
+            prepare(self.plain_url(name))
             self._run("ALTER DATABASE {} ALLOW_CONNECTIONS false", name)
             self._template = name
         return self._template
@@ -61,6 +60,26 @@ class PostgresServer:
     def _run(self, statement: str, *names: str) -> None:
         with psycopg.connect(self.plain_url(), autocommit=True) as connection:
             connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+def as_user(url: str, user: str) -> str:
+    """Name another user in the URL of a test's server, which asks nobody for a password."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{user}@{rest.rpartition('@')[2]}"
+
+
+def as_superuser(url: str) -> str:
+    """Name the superuser there, and leave the driver out: for what a test does behind the worker's back."""
+    return as_user(url, SUPERUSER).replace("postgresql+psycopg://", "postgresql://", 1)
+
+
+def prepare(url: str) -> str:
+    """Bring a test's database to the newest schema and set its roles; returns its URL for the worker."""
+    from worker.store import migrations, roles  # the servers' own tests run without the store
+
+    migrations.upgrade(url)
+    roles.apply(url, roles.Roles.named(), roles.Login(WORKER))
+    return as_user(url, WORKER)
 
 
 def _every_server() -> list[PostgresBinaries | None]:
@@ -109,17 +128,23 @@ def any_postgres(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def database(postgres: PostgresServer) -> Iterator[str]:
-    """The SQLAlchemy URL of a fresh database with the newest schema."""
+    """The SQLAlchemy URL of a fresh database with the newest schema, for the worker: what the program connects with."""
     name = postgres.create(postgres.migrated_template())
     yield postgres.url(name)
     postgres.drop(name)
 
 
 @pytest.fixture
+def owner_database(database: str) -> str:
+    """The URL of that database for the superuser who made its tables."""
+    return as_superuser(database)
+
+
+@pytest.fixture
 def empty_database(postgres: PostgresServer) -> Iterator[str]:
-    """The SQLAlchemy URL of a fresh database without any schema of ours."""
+    """The SQLAlchemy URL of a fresh database without any schema of ours, for the superuser."""
     name = postgres.create()
-    yield postgres.url(name)
+    yield postgres.plain_url(name).replace("postgresql://", "postgresql+psycopg://", 1)
     postgres.drop(name)
 
 
@@ -135,15 +160,14 @@ def any_database(any_postgres: PostgresServer) -> Iterator[str]:
 def any_empty_database(any_postgres: PostgresServer) -> Iterator[str]:
     """The same as `empty_database`, on every PostgreSQL of this machine in turn."""
     name = any_postgres.create()
-    yield any_postgres.url(name)
+    yield any_postgres.plain_url(name).replace("postgresql://", "postgresql+psycopg://", 1)
     any_postgres.drop(name)
 
 
 @pytest.fixture
 def connection(database: str) -> Iterator[psycopg.Connection]:
-    """A connection of the test's own to `database`, in autocommit."""
-    url = database.replace("postgresql+psycopg://", "postgresql://", 1)
-    with psycopg.connect(url, autocommit=True) as opened:
+    """A superuser's connection of the test's own to `database`, in autocommit."""
+    with psycopg.connect(as_superuser(database), autocommit=True) as opened:
         yield opened
 
 

@@ -98,7 +98,7 @@ def ordinary_python() -> Iterator[Python]:
     folder = cluster.temporary_folder(account)
     try:
         (folder / "worker").mkdir()
-        for name in ("__init__.py", "config.py", "errors.py"):
+        for name in ("__init__.py", "config.py", "errors.py", "quantities.py"):
             shutil.copy(ROOT / "worker" / name, folder / "worker" / name)
         shutil.copytree(ROOT / "worker" / "local", folder / "worker" / "local")
         copy_wheel(folder)

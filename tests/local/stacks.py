@@ -31,7 +31,8 @@ app.conf.update(
 @app.task(name="tiny.tick")
 def tick():
     with open(os.environ["TRACE"], "a") as trace:
-        trace.write(f"{os.getpid()} {os.environ['DATABASE_URL']} {os.environ['MAILMIRROR_DATA']}\\n")
+        trace.write(f"{os.getpid()} {os.environ['DATABASE_URL']} {os.environ['MAILMIRROR_DATA']} ")
+        trace.write(f"{os.environ.get('MAILMIRROR_OWNER_URL')}\\n")
 """
 
 CODE = """

@@ -89,6 +89,15 @@ def test_the_port_of_the_last_database_is_remembered(tmp_path: Path) -> None:
     folder.give_back()
 
 
+def test_the_password_of_the_last_database_is_remembered_for_its_user(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path)
+    assert folder.noted_password("app") is None
+    folder.note_database_url("postgresql://app:a%3Ab%2F@127.0.0.1:4711/postgres", "postgresql://chief@127.0.0.1/x")
+    assert (folder.noted_password("app"), folder.noted_password("chief")) == ("a:b/", None)
+    assert mode(folder.owner_url_file) == 0o600
+    folder.give_back()
+
+
 def test_a_large_log_is_emptied_under_its_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LARGEST_LOG", 10)
     folder = DataFolder(tmp_path)

@@ -60,11 +60,12 @@ def test_everything_is_brought_up_and_nothing_is_left(tmp_path: Path) -> None:
     others = children()
     with Stack(Settings(), keep=False, app="tiny", environ={**os.environ, **environ}) as stack:
         stack.start_workers()
-        with psycopg.connect(stack.database_url) as database, redis.Redis.from_url(stack.redis_url) as broker:
+        with psycopg.connect(stack.owner_url or "") as database, redis.Redis.from_url(stack.redis_url) as broker:
             assert database.execute("SELECT 1").fetchone() == (1,)
             assert broker.ping()
         wait_until(lambda: bool(trace.lines()))
-        assert trace.lines()[0].split()[1:] == [stack.database_url, str(stack.folder.path)]
+        assert trace.lines()[0].split()[1:] == [stack.database_url, str(stack.folder.path), "None"]
+        assert "//mailmirror_worker:" in stack.database_url
         assert stack.worker_pids.keys() == {workers.name for workers in BOTH_QUEUES}
         family = children(but=others)
         assert {stack.beat_pid, *stack.worker_pids.values()} <= {process.pid for process in family}
@@ -85,7 +86,9 @@ def test_what_the_settings_name_is_used_as_it_is(valkey: RunningValkey, tmp_path
         stack.start_workers()
         wait_until(lambda: bool(trace.lines()))
         assert (stack.database_url, stack.redis_url) == (ELSEWHERE, valkey.url)
+        assert stack.owner_url is None
         assert not stack.folder.database_url_file.exists()
+        assert not stack.folder.owner_url_file.exists()
         ours = [process.name() for process in children(but=others)]
         assert [name for name in ours if name.startswith(("postgres", "valkey"))] == []
     assert valkey.running
@@ -94,8 +97,8 @@ def test_what_the_settings_name_is_used_as_it_is(valkey: RunningValkey, tmp_path
 def test_kept_data_keeps_its_address_and_is_closed_to_others(tmp_path: Path) -> None:
     settings = Settings(data=tmp_path / "data")
     try:
-        with Stack(settings) as first, psycopg.connect(first.database_url) as database:
-            url = first.database_url
+        with Stack(settings) as first, psycopg.connect(first.owner_url or "") as database:
+            url, owner_url = first.database_url, first.owner_url
             database.execute("CREATE TABLE kept ()")
             with redis.Redis.from_url(first.redis_url) as broker:
                 broker.set("kept", "yes")
@@ -105,12 +108,16 @@ def test_kept_data_keeps_its_address_and_is_closed_to_others(tmp_path: Path) -> 
             ):
                 pass
         with Stack(settings) as second:
-            assert second.database_url == url
-            # What the file says is what another shell needs.
-            file = from_environment({"DATABASE_URL_FILE": str(second.folder.database_url_file)})
-            assert file.database_url == url
-            assert stat.S_IMODE(second.folder.database_url_file.stat().st_mode) == 0o600
-            with psycopg.connect(url) as database, redis.Redis.from_url(second.redis_url) as broker:
+            assert (second.database_url, second.owner_url) == (url, owner_url)
+            # What the files say is what another shell needs.
+            files = {
+                "DATABASE_URL_FILE": second.folder.database_url_file,
+                "MAILMIRROR_OWNER_URL_FILE": second.folder.owner_url_file,
+            }
+            told = from_environment({name: str(path) for name, path in files.items()})
+            assert (told.database_url, told.owner_url) == (url, owner_url)
+            assert {stat.S_IMODE(path.stat().st_mode) for path in files.values()} == {0o600}
+            with psycopg.connect(owner_url or "") as database, redis.Redis.from_url(second.redis_url) as broker:
                 assert database.execute("SELECT count(*) FROM kept").fetchone() == (0,)
                 assert broker.get("kept") == b"yes"
             assert second.settings.data == tmp_path / "data"
@@ -153,8 +160,8 @@ def test_a_kept_database_that_dies_comes_back_where_it_was(tmp_path: Path) -> No
     try:
         settings = Settings(redis_url="redis://nowhere.invalid", data=tmp_path / "data")
         with Stack(settings, tell=told.append) as stack:
-            url, killed = stack.database_url, stack.postgres_pid
-            with psycopg.connect(url) as database:
+            url, owner_url, killed = stack.database_url, stack.owner_url or "", stack.postgres_pid
+            with psycopg.connect(owner_url) as database:
                 database.execute("CREATE TABLE kept ()")
             os.kill(killed, signal.SIGKILL)
 
@@ -163,8 +170,8 @@ def test_a_kept_database_that_dies_comes_back_where_it_was(tmp_path: Path) -> No
                 return "PostgreSQL runs again." in told
 
             wait_until(runs_again)
-            assert (stack.database_url, stack.postgres_pid != killed) == (url, True)
-            with psycopg.connect(url) as database:
+            assert (stack.database_url, stack.owner_url, stack.postgres_pid != killed) == (url, owner_url, True)
+            with psycopg.connect(owner_url) as database:
                 assert database.execute("SELECT count(*) FROM kept").fetchone() == (0,)
             with pytest.raises(LocalError, match="Valkey was not started here"):
                 _ = stack.valkey_pid

@@ -66,9 +66,11 @@ def test_it_says_where_the_data_is_and_what_to_type_next(data: Path) -> None:
         said = introduction(process)
         assert f"Kept in {data}: database, queue, key file, logs." in said
         assert f"export DATABASE_URL_FILE={data}/database_url" in said
-        assert "mailmirror accounts add kloudless" in said
+        assert f"{sys.executable} -m worker accounts add kloudless" in said
+        assert f"{sys.executable} -m worker status\n" in said
         with psycopg.connect((data / "database_url").read_text().strip()) as connection:
             assert connection.execute("SELECT count(*) FROM mail.live_messages").fetchone() == (0,)
+            assert connection.execute("SELECT session_user::text").fetchone() == ("mailmirror_worker",)
         assert (data / "keyring").exists()
         # A second one is refused in one sentence.
         second = subprocess.run(
@@ -84,6 +86,9 @@ def test_it_says_where_the_data_is_and_what_to_type_next(data: Path) -> None:
             log = data / "log" / f"{name}.log"
             wait_until(lambda log=log: " ready." in log.read_text())  # type: ignore[misc]  # bound at once
         wait_until(lambda: "mailmirror.dispatch" in (data / "log" / "worker-live.log").read_text())
+        with psycopg.connect((data / "owner_url").read_text().strip(), autocommit=True) as owner:
+            who = "SELECT DISTINCT usename::text FROM pg_stat_activity WHERE application_name = 'mailmirror'"
+            wait_until(lambda: owner.execute(who).fetchall() == [("mailmirror_worker",)])
         family = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
         rest = process.communicate()[0]

@@ -142,11 +142,11 @@ def test_a_migration_waits_for_the_one_at_work(empty_database: str) -> None:
     assert migrations.current(empty_database) == migrations.head()
 
 
-def test_a_table_in_use_ends_the_migration_with_one_sentence_and_no_change(database: str) -> None:
+def test_a_table_in_use_ends_the_migration_with_one_sentence_and_no_change(database: str, owner_database: str) -> None:
     with psycopg.connect(plain(database)) as reader:
         reader.execute("SELECT count(*) FROM mail.messages")
         with pytest.raises(StoreUnavailableError, match=r"in use.*mailmirror migrate"):
-            migrations.downgrade(database, "base")
+            migrations.downgrade(owner_database, "base")
     assert schemas(database) == {"mail", "sync"}
     assert migrations.current(database) == migrations.head()
 
@@ -193,6 +193,13 @@ def test_the_alembic_command_writes_the_same_as_sql(capsys: pytest.CaptureFixtur
     config = alembic.config.Config(toml_file=ROOT / "pyproject.toml")
     alembic.command.upgrade(config, "head", sql=True)
     assert "CREATE TABLE mail.messages" in capsys.readouterr().out
+
+
+def test_the_worker_may_ask_for_a_migration_that_is_done_but_do_none(database: str) -> None:
+    migrations.upgrade(database)
+    with pytest.raises(UsageError, match="name the owner in MAILMIRROR_OWNER_URL"):
+        migrations.downgrade(database, "base")
+    assert migrations.current(database) == migrations.head()
 
 
 def test_an_analyst_reads_accounts_but_not_the_machinery(database: str, connection: psycopg.Connection) -> None:

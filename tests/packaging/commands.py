@@ -22,8 +22,13 @@ def check(words: Sequence[str]) -> None:
     """Fail with a reason when this command line of `celery` or `mailmirror` could not be run."""
     program, *arguments = words
     if program == "mailmirror":
-        commands = getattr(get_command(app), "commands", {})
-        assert arguments[0] in commands, f"mailmirror has no command {arguments[0]}"
+        found, name = get_command(app), "mailmirror"
+        while commands := getattr(found, "commands", {}):
+            name = f"{name} {arguments[0]}"
+            assert arguments[0] in commands, f"there is no command {name}"
+            found = commands[arguments.pop(0)]
+        known = {option for parameter in found.params for option in parameter.opts}
+        assert set(arguments) <= known, f"{name} does not know all of {arguments}"
         return
     assert program == "celery", f"{program} is no program of ours"
     flag, module, name, *options = arguments

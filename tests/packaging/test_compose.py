@@ -4,6 +4,7 @@ It is read here, not run.
 """
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,12 @@ WORKERS = ("worker-live", "worker-backfill")
 LONG_RUNNING = sorted(SERVICES.keys() - {"migrate"})
 
 every_service = pytest.mark.parametrize("name", SERVICES)
+
+
+def commands(name: str) -> list[list[str]]:
+    """The command of a service, or those that a shell runs one after another."""
+    words = SERVICES[name]["command"]
+    return [shlex.split(each) for each in words[2].split(" && ")] if words[:2] == ["sh", "-c"] else [words]
 
 
 def seconds(text: str) -> float:
@@ -107,7 +114,9 @@ def test_each_container_gets_only_the_secrets_it_needs() -> None:
     given = {name: set(service.get("secrets", [])) for name, service in SERVICES.items()}
     assert given["postgres"] == {"postgres_password"}
     assert given["redis"] == {"redis_conf"}
+    assert given["migrate"] == {"database_url", "owner_url"}
     assert all(given[name].isdisjoint({"postgres_password", "redis_conf"}) for name in OURS)
+    assert [name for name in SERVICES if "owner_url" in given[name]] == ["migrate"], "workers never see the owner"
 
 
 def test_what_the_environment_says_is_understood() -> None:
@@ -120,7 +129,8 @@ def test_what_the_environment_says_is_understood() -> None:
 
 @pytest.mark.parametrize("name", OURS)
 def test_every_command_of_ours_exists(name: str) -> None:
-    check(SERVICES[name]["command"])
+    for words in commands(name):
+        check(words)
 
 
 def test_each_queue_has_a_worker_of_its_own() -> None:
@@ -154,6 +164,7 @@ def test_a_worker_is_asked_by_the_name_it_has(name: str) -> None:
 
 def test_the_schema_comes_first_and_once() -> None:
     assert SERVICES["migrate"]["restart"] == "no"
+    assert commands("migrate") == [["mailmirror", "migrate"], ["mailmirror", "roles", "apply", "--login"]]
     assert SERVICES["migrate"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
     for name in (*WORKERS, "beat"):
         assert SERVICES[name]["depends_on"] == {
@@ -173,3 +184,8 @@ def test_the_queue_is_kept_and_never_drops_anything() -> None:
 @pytest.mark.parametrize("name", WORKERS)
 def test_a_worker_may_finish_what_it_is_at(name: str) -> None:
     assert seconds(SERVICES[name]["stop_grace_period"]) > hard_limit()
+
+
+def test_the_database_s_log_holds_no_rows() -> None:
+    words = SERVICES["postgres"]["command"]
+    assert {"log_error_verbosity=terse", "log_parameter_max_length_on_error=0"} <= set(words)

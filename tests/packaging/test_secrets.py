@@ -1,6 +1,7 @@
 """The secrets that the compose file mounts are made in one go, fit each other, and are closed to others."""
 
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -54,8 +55,16 @@ def test_the_program_reads_them_and_they_fit(made: Path) -> None:
     mounted = {variable: value.replace("/run/secrets", str(made)) for variable, value in environment.items()}
     assert all(variable.endswith(FILE) for variable in mounted)
     settings = from_environment(mounted)
+    assert settings.database_url is not None
+    assert re.fullmatch("postgresql://mailmirror_worker:[0-9a-f]{64}@postgres:5432/mailmirror", settings.database_url)
+    migrating = COMPOSE["services"]["migrate"]["environment"]
+    owner = from_environment(
+        {variable: value.replace("/run/secrets", str(made)) for variable, value in migrating.items()}
+    )
     password = (made / "postgres_password").read_text()
-    assert settings.database_url == f"postgresql://mailmirror:{password}@postgres:5432/mailmirror"
+    assert owner.owner_url == f"postgresql://mailmirror:{password}@postgres:5432/mailmirror"
+    assert owner.database_url == settings.database_url
+    assert password not in settings.database_url
     assert settings.redis_url is not None
     assert settings.redis_url.split("@")[1] == "redis:6379/0"
     assert load_keys(settings).names == ("k1",)

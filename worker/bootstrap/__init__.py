@@ -1,8 +1,9 @@
 """Composition root: settings and an account become source, store and engine; a run becomes what it leaves behind."""
 
-from worker.bootstrap.mirror import Mirror, ask_upstream, migrate, schema_revision
+from worker.bootstrap.database import apply_roles, migrate, schema_revision
+from worker.bootstrap.mirror import Mirror, ask_upstream
 from worker.bootstrap.turns import Report
-from worker.store import accounts, owners, problems, showcase, status
+from worker.store import accounts, credentials, owners, problems, roles, rotation, showcase, status
 from worker.store.accounts import AccountRow
 from worker.sync.confirm import Confirmed
 from worker.sync.repair import Repaired
@@ -18,10 +19,14 @@ __all__ = [
     "Totals",
     "Verdict",
     "accounts",
+    "apply_roles",
     "ask_upstream",
+    "credentials",
     "migrate",
     "owners",
     "problems",
+    "roles",
+    "rotation",
     "schema_revision",
     "showcase",
     "status",

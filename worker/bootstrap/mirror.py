@@ -1,5 +1,6 @@
 """Composition root: settings and an account become source, store and engine; a run becomes what it leaves behind."""
 
+import functools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,11 +10,11 @@ from msgspec.structs import replace
 
 from worker.bootstrap.turns import Report, SystemClock, Turn
 from worker.config import HOSTED_URL, Settings
-from worker.errors import LeaseLostError, MailmirrorError, StoreUnavailableError
-from worker.ports import Source
+from worker.errors import CredentialRefusedError, LeaseLostError, MailmirrorError, StoreUnavailableError
+from worker.ports import Clock, Source
 from worker.records import Profile, Queue
 from worker.sources import kloudless, open_source
-from worker.store import accounts, audits, credentials, dispatch, leases, migrations, owners, postgres, problems
+from worker.store import accounts, audits, credentials, dispatch, leases, owners, postgres, problems, pruning
 from worker.store.accounts import AccountRow
 from worker.store.credentials import KeyRing
 from worker.store.engine import Engine, connect, translated
@@ -28,6 +29,11 @@ from worker.sync.repair import Repaired
 from worker.sync.run import Totals
 from worker.sync.verify import Verdict, Verification
 
+PRUNE_EVERY = 3600.0
+"""Seconds between two looks of one process for what is past its time."""
+CLOCK_EVERY = 60.0
+"""Seconds between two looks, each at every account, whether the database's clock has gone back."""
+
 UPSTREAM = "kloudless_url"
 """Under this name an account's settings keep the root of the API that it was added with."""
 
@@ -39,11 +45,13 @@ class Mirror:
         self.settings = settings
         self.engine = engine
         self.keys = keys
-        self.clock = SystemClock()
+        self.clock: Clock = SystemClock()
         self.projection = Projection.of(settings)
         self.requests = 0
         """Requests that finished runs have sent, those that failed among them."""
-        self._unreleased: deque[tuple[Lease, Ending, RunRow]] = deque(maxlen=1000)
+        self._owed: deque[Callable[[], object]] = deque(maxlen=1000)
+        """Leases and marks to give back that Postgres was away for."""
+        self._done_at: dict[str, float] = {}
 
     @classmethod
     def open(cls, settings: Settings, *, make_keys: bool = False) -> "Mirror":
@@ -64,9 +72,8 @@ class Mirror:
         """Close the connections."""
         self.engine.dispose()
 
-    def source(self, account: AccountRow) -> Source:
-        """Open the account's source; raises UsageError when its token cannot be read."""
-        token = credentials.load_token(self.engine, self.keys, account.id)
+    def source(self, account: AccountRow, token: str | None) -> Source:
+        """Open the account's source; raises UsageError when it cannot be used as it is set."""
         settings = self._settings_of(account)
         return open_source(
             account.kind, settings, upstream_id=account.upstream_id, token=token, service=account.service
@@ -103,13 +110,18 @@ class Mirror:
         `live` reads what has changed; `backfill` also walks what is open or due, and polls meanwhile.
         """
         end = self.clock.monotonic() + self.settings.slice_seconds
-        with self._turn(account_id, queue) as turn:
-            return turn.run(lambda: self.clock.monotonic() >= end)
+        try:
+            with self._turn(account_id, queue) as turn:
+                return turn.run(lambda: self.clock.monotonic() >= end)
+        except StoreUnavailableError:
+            # Without a lease nothing ends the task's mark, which would keep the account out of the queue.
+            self._owed.append(functools.partial(self.unmark, account_id, queue))
+            raise
 
     def verify(self, account_id: int, observe: Callable[[int, int], None] = lambda _checked, _found: None) -> Verdict:
         """Compare the whole mailbox with its mirror, field by field, and keep what was found in `sync.audits`."""
         account = accounts.get(self.engine, account_id)
-        source = self.source(account)
+        source = self.source(account, credentials.load_token(self.engine, self.keys, account_id))
         began_at = postgres.now(self.engine)
         try:
             verdict = Verification(
@@ -166,8 +178,21 @@ class Mirror:
         accounts.set_token(self.engine, account.id, token, self.keys)
 
     def tidy(self) -> Sequence[int]:
-        """Free what dead workers of this machine have left leased; returns the accounts' ids."""
-        return dispatch.free_abandoned(self.engine, owners.is_dead)
+        """Free what dead workers or a clock that went back hold up, and prune; returns the ids of accounts freed."""
+        self._make_up()
+        if self._once_in("prune", PRUNE_EVERY):
+            pruning.prune(self.engine)
+        freed = dispatch.forget_what_lies_too_far(self.engine) if self._once_in("clock", CLOCK_EVERY) else ()
+        return [*freed, *dispatch.free_abandoned(self.engine, owners.is_dead)]
+
+    def _once_in(self, what: str, seconds: float) -> bool:
+        """Whether it is time again for this, and so done by the caller."""
+        now = self.clock.monotonic()
+        last = self._done_at.get(what)
+        if last is not None and now - last < seconds:
+            return False
+        self._done_at[what] = now
+        return True
 
     def pick(self, queue: Queue) -> Sequence[int]:
         """Mark accounts that are due as queued, as many as the settings allow, and give their ids."""
@@ -182,7 +207,9 @@ class Mirror:
         """Let all accounts of the same app wait when the error is about the app; one alone waits already."""
         if is_app_wide(error):
             seconds = pause(error, 1, self.settings.back_off)
-            dispatch.throttle(self.engine, accounts.get(self.engine, account_id).kind, seconds, str(error))
+            refused = isinstance(error, CredentialRefusedError)
+            reason = f"{error} Correct MAILMIRROR_KLOUDLESS_API_KEY." if refused else str(error)
+            dispatch.throttle(self.engine, accounts.get(self.engine, account_id).kind, seconds, reason)
 
     def confirm_deletes(self, account_id: int, observe: Callable[[int], None] = lambda _: None) -> Confirmed:
         """Ask the upstream again for every deletion that is held, and apply those it confirms, under a lease.
@@ -198,19 +225,26 @@ class Mirror:
         try:
             leases.release(self.engine, lease, ending, row)
         except StoreUnavailableError:
-            self._unreleased.append((lease, ending, row))
+            self._owed.append(functools.partial(leases.release, self.engine, lease, ending, row))
             raise
 
-    def _release_late(self) -> None:
+    def _make_up(self) -> None:
         """Give back what could not be given back before; the epoch keeps it from harming anybody."""
-        while self._unreleased:
-            leases.release(self.engine, *self._unreleased[0])
-            self._unreleased.popleft()
+        for _ in range(len(self._owed)):
+            try:
+                owed = self._owed.popleft()
+            except IndexError:  # another thread took the last
+                return
+            try:
+                owed()
+            except StoreUnavailableError:
+                self._owed.appendleft(owed)
+                raise
 
     @contextmanager
     def _turn(self, account_id: int, queue: Queue | None = None) -> Iterator[Turn]:
         """Hold the lease and the source for a turn, and leave the account as the turn ended."""
-        self._release_late()
+        self._make_up()
         lease = leases.take_lease(self.engine, account_id, owners.this_process(), dead=owners.is_dead, queue=queue)
         turn = Turn(
             engine=self.engine,
@@ -222,7 +256,7 @@ class Mirror:
         )
         try:
             # Inside, so that a token that cannot be opened is noted on the account.
-            turn.source = self.source(lease.account)
+            turn.source = self.source(lease.account, credentials.token_of(self.keys, account_id, lease.sealed))
             yield turn
         except LeaseLostError:
             raise
@@ -258,22 +292,6 @@ def ask_upstream(settings: Settings, kind: str, upstream_id: str | None, token: 
         return source.profile()
     finally:
         source.close()
-
-
-def migrate(settings: Settings, revision: str = "head") -> tuple[str | None, str | None]:
-    """Bring the database to `revision`; returns the revisions before and after.
-
-    Raises UsageError for a database that cannot serve, StoreUnavailableError when it is away or a table is in use.
-    """
-    url = settings.require_database()
-    before = migrations.current(url)
-    migrations.upgrade(url, revision)
-    return before, migrations.current(url)
-
-
-def schema_revision(settings: Settings) -> str | None:
-    """Read the revision of the database; None before the first migration."""
-    return migrations.current(settings.require_database())
 
 
 def _finding(verdict: Verdict, began_at: datetime) -> audits.Finding:

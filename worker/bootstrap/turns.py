@@ -6,16 +6,17 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from worker.config import Settings
-from worker.errors import AccountGoneError, MailmirrorError, UsageError
+from worker.errors import AccountGoneError, MailmirrorError, NeedsPersonError, StoreUnavailableError, UsageError
 from worker.ports import Clock, Source
 from worker.records import Difference, Outcome, Problem, Queue, Status
+from worker.store import breaker
 from worker.store.engine import Engine
 from worker.store.leases import Ending, Lease, failing_for
 from worker.store.leases import Run as RunRow
 from worker.store.postgres import PostgresStore
 from worker.store.rows import Projection
 from worker.sync.confirm import Confirmed, confirm
-from worker.sync.endings import consequence, is_app_wide, next_poll, pause
+from worker.sync.endings import APP_WAIT, consequence, is_app_wide, next_poll, pause, shared_wait
 from worker.sync.limits import Limits
 from worker.sync.repair import Repaired, repair
 from worker.sync.run import Run, Totals
@@ -69,6 +70,10 @@ class Turn:
         self._totals = Totals()
         self._quiet = False
         self._windows_only = False
+        self._idle = False
+        """Whether nothing was written."""
+        self._polled = False
+        """Whether the last poll was not noted by a commit."""
         self._aside = False
         """Whether this was no ordinary run, so that the account is due as it was."""
 
@@ -94,6 +99,7 @@ class Turn:
                 self._windows_only = run.windows_only
             finally:
                 run.close()
+                self._idle, self._polled = not store.wrote, store.polled
         seconds = self._clock.monotonic() - began
         return Report(quiet=self._quiet, totals=self._totals, requests=self.requests, seconds=seconds)
 
@@ -137,25 +143,41 @@ class Turn:
             queue=self._queue,
             status=status,
             reason=WITHOUT_ACTIVITY if self._windows_only else None,
+            polled=self._polled,
+            idle=self._idle and self._queue == "live",
         )
 
     def failed(self, error: MailmirrorError) -> Ending:
         """How the account goes on after an error."""
         kind = type(error).__name__
         seconds = pause(error, self._lease.account.failures, self._settings.back_off)
-        lasting = (
-            failing_for(self._engine, self._lease.account_id, kind) if isinstance(error, AccountGoneError) else 0.0
-        )
+        lasting, shared = self._circumstances(error)
+        if shared and isinstance(error, NeedsPersonError):
+            seconds = APP_WAIT
+        told_once = is_app_wide(error) or (shared and isinstance(error, NeedsPersonError))
         return Ending(
             clean=False,
             due_in=seconds,
             backfill_in=seconds,
             queue=self._queue,
-            status=consequence(error, lasting).status,
+            status=consequence(error, lasting, shared=shared).status,
             reason=str(error),
             # What is wrong with the app stands in sync.throttles, once, and not with each of its accounts.
-            problem=None if is_app_wide(error) else Problem(kind="account", subject=kind, cause=str(error)),
+            problem=None if told_once else Problem(kind="account", subject=kind, cause=str(error)),
         )
+
+    def _circumstances(self, error: MailmirrorError) -> tuple[float, bool]:
+        """For how many seconds the account has failed so, and whether all of its service do; 0 and no in doubt."""
+        try:
+            if isinstance(error, AccountGoneError):
+                return failing_for(self._engine, self._lease.account_id, type(error).__name__), False
+            if (wait := shared_wait(error)) is None:
+                return 0.0, False
+            reason = f"All of them fail: {error}"
+            return 0.0, breaker.trip(self._engine, self._lease.account, *wait, reason)
+        except StoreUnavailableError:
+            # The account must be given back whatever comes: that is tried again later, this is not.
+            return 0.0, False
 
     def row(self, error: MailmirrorError | None) -> RunRow:
         """The row of `sync.runs`."""
@@ -186,4 +208,5 @@ class Turn:
         return self.source
 
     def _store(self) -> PostgresStore:
-        return PostgresStore(self._engine, self._lease.account_id, self._lease.epoch, self._projection)
+        lease = self._lease
+        return PostgresStore(self._engine, lease.account_id, lease.epoch, self._projection, lease.opening)

@@ -13,6 +13,10 @@ from worker.local.errors import LocalError
 from worker.local.process import Account
 
 SUPERUSER = "app"
+"""Made with the cluster; migrates and owns. Workers log in as `WORKER`."""
+
+WORKER = "mailmirror_worker"
+"""The user in the URL of a stack's own database; `mailmirror roles apply --login` lets it in."""
 
 _PASSWORD_FILE = "mailmirror.password"  # noqa: S105 - a file name
 _BUILTIN_LOCALES_SINCE = 17

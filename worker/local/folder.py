@@ -7,6 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import unquote
 
 from worker.local import cluster
 from worker.local.errors import LocalError
@@ -14,6 +15,7 @@ from worker.local.process import open_log, server_account
 
 _LOCK = "lock"
 _DATABASE_URL = "database_url"
+_OWNER_URL = "owner_url"
 _ENDING_SECONDS = 60.0
 LARGEST_LOG = 10_000_000
 
@@ -60,20 +62,36 @@ class DataFolder:
         """The file that holds the URL of the database kept here."""
         return self.path / _DATABASE_URL
 
-    def note_database_url(self, url: str) -> None:
-        """Write the URL where DATABASE_URL_FILE can name it, for its owner alone."""
-        fresh = self.path / f".{_DATABASE_URL}"
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
-            file.write(f"{url}\n")
-        fresh.replace(self.database_url_file)
+    @property
+    def owner_url_file(self) -> Path:
+        """The file that holds the URL of the user who owns that database."""
+        return self.path / _OWNER_URL
+
+    def note_database_url(self, url: str, owner_url: str | None = None) -> None:
+        """Write the URLs where DATABASE_URL_FILE and MAILMIRROR_OWNER_URL_FILE can name them, for one user alone."""
+        for path, text in ((self.owner_url_file, owner_url), (self.database_url_file, url)):
+            if text is None:
+                continue
+            fresh = path.with_name(f".{path.name}")
+            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
+                file.write(f"{text}\n")
+            fresh.replace(path)
 
     def noted_port(self) -> int | None:
         """Return the port in the last URL, so that it stays the same from start to start."""
-        try:
-            port = self.database_url_file.read_text().rpartition("@")[2].partition(":")[2].partition("/")[0]
-        except OSError:
-            return None
+        port = self._noted().rpartition("@")[2].partition(":")[2].partition("/")[0]
         return int(port) if port.isdigit() and 0 < int(port) <= 65_535 else None  # noqa: PLR2004  # the last port
+
+    def noted_password(self, user: str) -> str | None:
+        """Return the password in the last URL, if it was this user's, so that it stays the same, too."""
+        name, _, password = self._noted().partition("://")[2].rpartition("@")[0].partition(":")
+        return unquote(password) if name == user and password else None
+
+    def _noted(self) -> str:
+        try:
+            return self.database_url_file.read_text()
+        except OSError:
+            return ""
 
     def give_back(self) -> None:
         """Let others have the folder, or remove it when it was temporary. Twice is fine."""

@@ -37,6 +37,10 @@ class RunningPostgres(RunningServer):
     data_dir: Path
     binaries: PostgresBinaries
 
+    def url_for(self, user: str, password: str) -> str:
+        """Return the URL of the same database for another user."""
+        return f"postgresql://{user}:{quote(password, safe='')}@{self.url.rpartition('@')[2]}"
+
 
 def start(
     binaries: PostgresBinaries | None = None,
@@ -107,6 +111,9 @@ def _run(
         "port": str(port),
         "unix_socket_directories": "",  # their paths have a limit of about 100 bytes; loopback has none
         "logging_collector": "off",
+        # What a statement was about stays out of the log: DETAIL and CONTEXT print rows, parameters are contents.
+        "log_error_verbosity": "terse",
+        "log_parameter_max_length_on_error": "0",
     }
     options = [f"--{name}={value}" for name, value in {**settings, **fixed}.items()]
     log = data / "server.log"

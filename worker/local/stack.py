@@ -15,7 +15,7 @@ from typing import Self
 import msgspec
 
 from worker.config import Settings, to_environment
-from worker.local import postgres
+from worker.local import cluster, postgres
 from worker.local.errors import LocalError
 from worker.local.folder import DataFolder
 from worker.local.part import Part
@@ -71,6 +71,7 @@ class Stack:
         self._beat: Part[Child] | None = None
         self._valkey_port: int | None = None
         self._valkey_password = secrets.token_urlsafe(24)
+        self._worker_password = secrets.token_urlsafe(24)
         self._told: Settings | None = None  # what the Celery processes were told
 
     def __enter__(self) -> Self:
@@ -97,7 +98,11 @@ class Stack:
     def settings(self) -> Settings:
         """The settings with the URLs of what runs here, and the data folder by its full path."""
         return msgspec.structs.replace(
-            self._given, database_url=self.database_url, redis_url=self.redis_url, data=self.folder.path
+            self._given,
+            database_url=self.database_url,
+            owner_url=self.owner_url,
+            redis_url=self.redis_url,
+            data=self.folder.path,
         )
 
     @property
@@ -109,8 +114,18 @@ class Stack:
 
     @property
     def database_url(self) -> str:
-        """URL of the database, as libpq takes it when it is our own."""
-        return self._postgres.process.url if self._postgres else self._given.database_url or ""
+        """URL of the database for workers, as libpq takes it when it is our own.
+
+        Our own lets this user in once its tables were made and its roles were set (`apply_roles` with `login`).
+        """
+        if self._postgres is None:
+            return self._given.database_url or ""
+        return self._postgres.process.url_for(cluster.WORKER, self._worker_password)
+
+    @property
+    def owner_url(self) -> str | None:
+        """URL of the same database for migrations; no Celery process is told of it."""
+        return self._postgres.process.url if self._postgres else self._given.owner_url
 
     @property
     def redis_url(self) -> str:
@@ -236,7 +251,8 @@ class Stack:
         running = postgres.start(
             data_dir=folder.path / "postgres", password=True, port=folder.noted_port(), holding=[folder.lock]
         )
-        folder.note_database_url(running.url)
+        self._worker_password = folder.noted_password(cluster.WORKER) or self._worker_password
+        folder.note_database_url(running.url_for(cluster.WORKER, self._worker_password), running.url)
         return running
 
     def _start_valkey(self) -> RunningValkey:
@@ -257,7 +273,7 @@ class Stack:
                 return spawn(
                     command,
                     output=output,
-                    env=to_environment(self.settings, self._environ),
+                    env=to_environment(msgspec.structs.replace(self.settings, owner_url=None), self._environ),
                     cwd=_ROOT,
                     signals=signals,
                     clear=[folder.path] if folder.temporary else [],

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from msgspec import Struct
 
-from worker.store.engine import Engine, translated
+from worker.store.engine import Engine, connect, translated
 
 
 class Query(Struct, frozen=True):
@@ -74,9 +74,9 @@ order by m.changed_at desc, m.message_id limit 6
 )
 
 
-def gather_statistics(engine: Engine) -> None:
-    """Let the planner know what was just loaded; Postgres does so by itself within a minute or so."""
-    with translated(), engine.begin() as connection:
+def gather_statistics(url: str) -> None:
+    """Let the planner know what was just loaded, as its owner; Postgres does so by itself within a minute or so."""
+    with translated(), connect(url, pooled=False).begin() as connection:
         connection.execute(sa.text("analyze mail.messages, mail.message_people, mail.people"))
 
 
