@@ -279,13 +279,19 @@ class Batch(Struct, frozen=True, kw_only=True):
     """Ids of folders the upstream does not know."""
     problems: tuple[Problem, ...] = ()
     solved: tuple[tuple[ProblemKind, str], ...] = ()
-    walked: Walked | None = None
+    walked: tuple[Walked, ...] = ()
     cursor: CursorMove | None = None
     polled: bool = False
     """The activity stream was read to its end at this time."""
     ledger: LedgerChange = LedgerChange()
     walking: tuple[datetime, ...] = ()
     """`after` of finished windows that are being walked again now."""
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether it holds nothing that is written, except for the time of a poll and what closes problems."""
+        rows = self.listed or self.fetched or self.gone or self.folders or self.gone_folders or self.problems
+        return not rows and self.cursor is None and self.ledger == LedgerChange()
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -298,6 +304,8 @@ class Outcome(Struct, frozen=True, kw_only=True):
     revived: int = 0
     held: tuple[str, ...] = ()
     """Listed ids whose row is a tombstone: recorded as pending, to be asked for by GET."""
+    new_folders: int = 0
+    """Folders seen for the first time, or again after they were gone; a message carries no name of its folder."""
     disturbed: tuple[datetime, ...] = ()
     """`after` of windows being walked in which this commit deleted a message."""
 

@@ -19,7 +19,6 @@ from worker.records import (
     Cursor,
     CursorMove,
     LedgerChange,
-    Outcome,
     Position,
     Problem,
     ProblemKind,
@@ -30,7 +29,7 @@ from worker.sync.changes import Change, fold
 from worker.sync.limits import FRESH, RECHECK_ACTIVITY, RETENTION, SAFE_AGE
 from worker.sync.looks import RETRY_FRESH, Looker
 
-Stream = Generator[Batch, Outcome, None]
+Stream = Generator[Batch, None, None]
 Absent = tuple[str, int]
 """A message id the API calls not found, and the number of the request."""
 
@@ -64,17 +63,21 @@ def begin(source: Source, store: LeasedStore, looker: Looker, *, first: bool) ->
     supported = True
     try:
         source.start_activity()
-        cursor = _drain(source, store)
+        cursor, served_at = _drain(source, store)
     except (UnsupportedError, CursorLostError):
         # Said of an account that does not answer either, it means nothing.
-        looker.account()
+        served_at = looker.account()[0].served_at
         supported = False
-    change = LedgerChange(put=ledger.first(store.now())) if first else LedgerChange(walk_all=True)
+    # By the upstream's clock, as windows end by it, too (faults.md U36).
+    change = LedgerChange(put=ledger.first(served_at)) if first else LedgerChange(walk_all=True)
     return Batch(stream="activity", cursor=CursorMove(cursor, supported), polled=True, ledger=change)
 
 
-def _drain(source: Source, store: LeasedStore) -> Cursor:
-    """Follow cursors from the oldest kept event to the end; what they tell is listed by the windows anyway."""
+def _drain(source: Source, store: LeasedStore) -> tuple[Cursor, datetime]:
+    """Follow cursors from the oldest kept event to the end; what they tell is listed by the windows anyway.
+
+    Returns the last cursor, and the upstream's time when it was given.
+    """
     cursor: Cursor | None = None
     passed: set[Cursor] = set()
     while True:
@@ -89,7 +92,7 @@ def _drain(source: Source, store: LeasedStore) -> Cursor:
     if cursor is None:
         message = "The activity stream gave no cursor, not even at its end."
         raise UnreadableError(message)
-    return cursor
+    return cursor, page.served_at
 
 
 def _read(source: Source, store: LeasedStore, looker: Looker, position: Position) -> Stream:

@@ -1,17 +1,12 @@
 """Deletions that were held: each is asked for once more, and applied where the upstream still says that it is gone."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from msgspec import Struct
 
 from worker.ports import Clock, LeasedStore, Source
 from worker.records import Batch
-from worker.sync.looks import Looker
-from worker.sync.observations import Observations
-
-PIECE = 100
-"""Messages asked for before a commit."""
+from worker.sync.asking import pieces
 
 
 class Confirmed(Struct, frozen=True, kw_only=True):
@@ -38,28 +33,22 @@ def confirm(
 
     No brake applies: a person has confirmed. Raises what the source and the store raise; what was committed stays.
     """
-    seen = Observations()
     found = Confirmed()
-    with ThreadPoolExecutor(parallel, thread_name_prefix="fetch") as pool:
-        looker = Looker(source, store, clock, pool, seen)
-        for start in range(0, len(held), PIECE):
-            piece = held[start : start + PIECE]
-            look = looker.look(piece)
-            gone = looker.gone(look.absent, None)
-            settled = [*(f.message.id for f in look.fetched), *(g.message_id for g in gone)]
-            store.commit(
-                Batch(
-                    stream="pending",
-                    fetched=look.fetched,
-                    gone=gone,
-                    problems=look.problems,
-                    solved=tuple(("held_delete", id_) for id_ in settled),
-                )
+    asked = pieces(source, store, clock, held, parallel=parallel, found_by=None, observe=observe)
+    for look, gone in asked:
+        settled = [*(f.message.id for f in look.fetched), *(g.message_id for g in gone)]
+        store.commit(
+            Batch(
+                stream="pending",
+                fetched=look.fetched,
+                gone=gone,
+                problems=look.problems,
+                solved=tuple(("held_delete", id_) for id_ in settled),
             )
-            found = Confirmed(
-                deleted=found.deleted + len(gone),
-                still_there=found.still_there + len(look.fetched),
-                undecided=found.undecided + len(piece) - len(settled),
-            )
-            observe(start + len(piece))
+        )
+        found = Confirmed(
+            deleted=found.deleted + len(gone),
+            still_there=found.still_there + len(look.fetched),
+            undecided=found.undecided + len(look.problems),
+        )
     return found

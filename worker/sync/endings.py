@@ -8,10 +8,13 @@ from worker.errors import (
     ForbiddenError,
     LeaseError,
     MailmirrorError,
+    NeedsPersonError,
     RetryLaterError,
     StartOverError,
     ThrottledError,
+    UnreachableError,
     UnreadableError,
+    UpstreamFailedError,
 )
 from worker.records import Status
 
@@ -21,6 +24,12 @@ GONE_AFTER = 3600.0
 APP_WAIT = 300.0
 """Seconds all accounts of an app wait when its key is refused."""
 SLOWER = 1.25
+
+SHARED: tuple[tuple[tuple[type[MailmirrorError], ...], float], ...] = (
+    ((CredentialRefusedError, ForbiddenError), APP_WAIT),
+    ((UpstreamFailedError, UnreachableError), 60.0),
+)
+"""Errors that may be about all accounts of a service, and the seconds these wait then."""
 
 
 class Consequence(Struct, frozen=True):
@@ -45,15 +54,16 @@ TABLE: tuple[tuple[type[MailmirrorError], Consequence], ...] = (
 """First match counts."""
 
 
-def consequence(error: MailmirrorError, failing_for: float = 0.0) -> Consequence:
+def consequence(error: MailmirrorError, failing_for: float = 0.0, *, shared: bool = False) -> Consequence:
     """Look the error up; `failing_for` is how many seconds the account has failed in this way.
 
+    `shared` says that all accounts of its service fail so: then none of them waits for a person.
     An account is gone only when the upstream says so again an hour later (faults.md U42). A refused app-wide key is no
     account's fault: none of them changes its state (U41).
     """
     if isinstance(error, AccountGoneError) and failing_for < GONE_AFTER:
         return Consequence("backing_off", waits=True)
-    if isinstance(error, CredentialRefusedError) and is_app_wide(error):
+    if isinstance(error, NeedsPersonError) and (shared or is_app_wide(error)):
         return Consequence(None, waits=True)
     return next(found for kind, found in TABLE if isinstance(error, kind))
 
@@ -63,9 +73,20 @@ def is_app_wide(error: MailmirrorError) -> bool:
     return isinstance(error, CredentialRefusedError | ThrottledError) and error.scope == "app"
 
 
+def shared_wait(error: MailmirrorError) -> tuple[tuple[str, ...], float] | None:
+    """Names of the errors to look for among the other accounts of the service, and the wait when all fail so.
+
+    None for an error that is about this account, or about the app by its own words.
+    """
+    if is_app_wide(error):
+        return None
+    found = next((row for row in SHARED if isinstance(error, row[0])), None)
+    return (tuple(kind.__name__ for kind in found[0]), found[1]) if found else None
+
+
 def pause(error: MailmirrorError, failures: int, back_off: float) -> float:
     """Seconds until the next attempt: what the upstream asks for, else doubling with the failures in a row."""
-    if isinstance(error, ThrottledError) and error.retry_after is not None:
+    if isinstance(error, ThrottledError | UpstreamFailedError) and error.retry_after is not None:
         return error.retry_after
     if isinstance(error, AccountGoneError):
         return GONE_AFTER

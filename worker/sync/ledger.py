@@ -17,6 +17,7 @@ from worker.sync.limits import (
     BEGINNING,
     FIRST_WIDTH,
     GROWTH,
+    IN_ORDER,
     SETTLE,
     SHRINK,
     SMALLEST,
@@ -72,7 +73,7 @@ def is_frontier(window: Window) -> bool:
 
 def halves(window: Window, now: datetime) -> LedgerChange | None:
     """Cut a window in the middle of its time, both parts to be walked; None when it is one second wide."""
-    upper = window.before or max(whole(now), window.after)
+    upper = window.before or max(whole(now) + SMALLEST, window.after)
     middle = whole(window.after + (upper - window.after) / 2)
     return pieces(window, (middle,)) if window.after < middle < upper else None
 
@@ -87,9 +88,9 @@ def pieces(window: Window, cuts: Sequence[datetime]) -> LedgerChange:
 def read_part(window: Window, now: datetime, walked_at: datetime, *, windows_only: bool) -> LedgerChange | None:
     """Close what a newest-first listing has passed, and halve what it has not reached; None when nothing can be cut.
 
-    The second that was being read counts as not reached.
+    The second that was being read counts as not reached. A few messages may stand in order by luck: they prove nothing.
     """
-    if window.reached is None:
+    if window.reached is None or window.seen < IN_ORDER:
         return None
     edge = window.reached + SMALLEST
     upper = window.before or window.walk_before
@@ -171,7 +172,12 @@ def applied(windows: Sequence[Window], change: LedgerChange, now: datetime) -> t
     kept = {w.after: w for w in windows if w.after not in change.drop}
     kept.update({w.after: w for w in change.put})
     if change.walk_all:
-        kept = {a: w if w.state == "open" else replace(w, next_walk_at=now) for a, w in kept.items()}
+        kept = {
+            after: replace(w, disturbed=w.disturbed or w.pages > 0)
+            if w.state == "open"
+            else replace(w, next_walk_at=now)
+            for after, w in kept.items()
+        }
     return tuple(sorted(kept.values(), key=lambda w: w.after, reverse=True))
 
 

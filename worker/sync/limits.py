@@ -34,6 +34,10 @@ FIRST_WIDTH = timedelta(days=7)
 GROWTH = 8
 SHRINK = 0.25
 SMALLEST = timedelta(seconds=1)
+IN_ORDER = 10
+"""Messages that show a listing to be newest first; a shuffled one looks so once in 3.6 million times."""
+OVERLAP = timedelta(seconds=1)
+"""How far below its own lower bound a window is listed: an upstream may leave out what lies on the bound itself."""
 
 BRAKE_MESSAGES = 50
 BRAKE_SHARE = 0.2

@@ -112,4 +112,5 @@ def _problem(failed: _Failed) -> Problem:
             raw=failed.error.excerpt or None,
             retry_in=RETRY_UNREADABLE,
         )
-    return Problem(kind="pending", subject=failed.message_id, cause=str(failed.error), retry_in=RETRY_FAILED)
+    wait = failed.error.retry_after or RETRY_FAILED
+    return Problem(kind="pending", subject=failed.message_id, cause=str(failed.error), retry_in=wait)

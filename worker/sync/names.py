@@ -4,10 +4,10 @@ from collections.abc import Generator
 
 from worker.errors import NotFoundError, UnreadableError, UnsupportedError
 from worker.ports import LeasedStore, Source
-from worker.records import Batch, Folder, Outcome
+from worker.records import Batch, Folder
 
 
-def name_folders(source: Source, store: LeasedStore) -> Generator[Batch, Outcome, None]:
+def name_folders(source: Source, store: LeasedStore) -> Generator[Batch, None, None]:
     """Ask for the folders whose name is not known; one that cannot be read now is asked for again at the next walk."""
     named: list[Folder] = []
     gone: list[str] = []

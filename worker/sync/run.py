@@ -6,7 +6,7 @@ however long its backfill takes.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
 
@@ -18,6 +18,7 @@ from worker.records import Batch, LedgerChange, Outcome, Window
 from worker.sync import ledger
 from worker.sync.activity import Retries, follow
 from worker.sync.brake import brake
+from worker.sync.joining import joined, together
 from worker.sync.limits import LEAF, Limits
 from worker.sync.looks import Looker
 from worker.sync.names import name_folders
@@ -80,6 +81,8 @@ class Run:
         self._look_at_head = False
         """Whether the head is still to be walked in this run, because only lists tell of new mail."""
         self._polled = clock.monotonic()
+        self._new_folders = False
+        """Whether a commit of this run showed a folder whose name was not asked for yet."""
         self.totals = Totals()
 
     def close(self) -> None:
@@ -94,13 +97,15 @@ class Run:
         """
         while not stop():
             self.poll()
+            if self._new_folders:
+                self._name_folders()
             walks = self.totals.walks
             if not self._look_at_head and not self._store.walk_due():
                 return True
             self.walk(stop)
             if self.totals.walks == walks and not stop():
                 return True
-            self._drive(name_folders(self._source, self._store))
+            self._name_folders()
         return False
 
     def changes(self, stop: Callable[[], bool]) -> bool:
@@ -108,6 +113,8 @@ class Run:
         self.poll()
         if self._look_at_head and not stop():
             self.walk(stop, head_alone=True)
+        if self._new_folders:
+            self._name_folders()
         return not self._look_at_head
 
     def poll(self) -> None:
@@ -119,6 +126,10 @@ class Run:
         self._drive(Retries(self._store, self._looker).batches())
         self._polled = self._clock.monotonic()
 
+    def _name_folders(self) -> None:
+        self._new_folders = False
+        self._drive(name_folders(self._source, self._store))
+
     def walk(self, stop: Callable[[], bool], *, head_alone: bool = False) -> None:
         """Walk what is open or due, newest first and several at once, until nothing is left or `stop` says so."""
         self._windows = self._store.windows()
@@ -129,30 +140,41 @@ class Run:
                 if not self._active:
                     return
                 ready, _ = wait(self._active, return_when=FIRST_COMPLETED)
-                for future in ready:
-                    self._advance(future, stop)
+                self._advance(ready, stop)
                 if self._clock.monotonic() - self._polled > POLL_WHILE_WALKING:
                     self.poll()
         finally:
             self._abandon()
 
-    def _advance(self, future: Future[Batch | None], stop: Callable[[], bool]) -> None:
-        """Commit what a walk brought, and let it go on."""
-        walk, stream = self._active.pop(future)
-        batch = future.result()
-        if batch is None:
-            self._walking.remove(walk)
-            self.totals = replace(self.totals, walks=self.totals.walks + 1)
-            return
-        outcome = self._commit(batch)
-        if walk.closing:
+    def _advance(self, ready: Collection[Future[Batch | None]], stop: Callable[[], bool]) -> None:
+        """Commit what walks have brought, as much together as fits, and let them go on."""
+        going: list[tuple[Walk, Stream]] = []
+        brought: list[Batch] = []
+        failed: list[BaseException] = []
+        for future in [f for f in self._active if f in ready]:
+            walk, stream = self._active.pop(future)
+            error = future.exception()
+            if error is not None:
+                failed.append(error)
+            elif (batch := future.result()) is None:
+                self._walking.remove(walk)
+                self.totals = replace(self.totals, walks=self.totals.walks + 1)
+            else:
+                going.append((walk, stream))
+                brought.append(walk.settled(batch, self._store.now()))
+        for group in together(brought):
+            self._commit(*group)
+        for error in failed:
+            raise error
+        if any(walk.closing for walk, _ in going):
             self.poll()
-        # A later walk keeps its place in memory alone, so it is let finish: one leaf is short.
-        if stop() and not walk.again and not walk.closing:
-            self._walking.remove(walk)
-            stream.close()
-        else:
-            self._active[self._walks.submit(_step, stream, outcome)] = (walk, stream)
+        for walk, stream in going:
+            # A later walk keeps its place in memory alone, so it is let finish: one leaf is short.
+            if stop() and not walk.again and not walk.closing:
+                self._walking.remove(walk)
+                stream.close()
+            else:
+                self._active[self._walks.submit(_step, stream)] = (walk, stream)
 
     def _begin_walks(self, parallel: int) -> None:
         while len(self._active) < parallel:
@@ -163,7 +185,7 @@ class Run:
             walk = Walk(window, self._surroundings())
             stream = walk.batches()
             self._walking.append(walk)
-            self._active[self._walks.submit(_step, stream, None)] = (walk, stream)
+            self._active[self._walks.submit(_step, stream)] = (walk, stream)
 
     def _plan(self) -> None:
         """Lay out the next windows of the backfill, and tidy what closing the head has left."""
@@ -221,24 +243,26 @@ class Run:
         return profile.served_at + timedelta(seconds=self._clock.monotonic() - asked_at)
 
     def _drive(self, stream: Stream) -> None:
-        batch = next(stream, None)
-        while batch is not None:
-            batch = _step(stream, self._commit(batch))
+        for batch in stream:
+            self._commit(batch)
 
-    def _commit(self, batch: Batch) -> Outcome:
+    def _commit(self, *batches: Batch) -> None:
+        """Write these in one transaction, and note what follows from it."""
         walking = tuple(walk.window.after for walk in self._walking)
-        admitted = self._braked(self._seen.admit(replace(batch, walking=walking) if walking else batch))
-        outcome = self._store.commit(admitted)
-        self._seen.settle(batch.asked, *(f.asked for f in batch.fetched), *(g.asked for g in batch.gone))
+        batch = self._braked(replace(joined([self._seen.admit(each) for each in batches]), walking=walking))
+        outcome = self._store.commit(batch)
+        self._new_folders = self._new_folders or outcome.new_folders > 0
+        for each in batches:
+            self._seen.settle(each.asked, *(f.asked for f in each.fetched), *(g.asked for g in each.gone))
         for walk in self._walking:
-            if walk.window.after in outcome.disturbed:
+            # What was drained away with a lost cursor may have changed what a walk has passed already.
+            if walk.window.after in outcome.disturbed or batch.ledger.walk_all:
                 walk.disturb()
         if batch.ledger != LedgerChange() and self._windows:
             self._windows = ledger.applied(self._windows, batch.ledger, self._store.now())
         if batch.cursor is not None:
             self._told_by_lists_alone(not batch.cursor.supported)
-        self._count(admitted, outcome)
-        return outcome
+        self._count(batch, outcome)
 
     def _told_by_lists_alone(self, windows_only: bool) -> None:  # noqa: FBT001  # the name says it
         self._look_at_head = self._look_at_head or (windows_only and not self.windows_only)
@@ -276,9 +300,6 @@ class Run:
         self._walking.clear()
 
 
-def _step(stream: Stream, outcome: Outcome | None) -> Batch | None:
-    """Let a stream go on with what its last commit changed; None at its end."""
-    try:
-        return next(stream) if outcome is None else stream.send(outcome)
-    except StopIteration:
-        return None
+def _step(stream: Stream) -> Batch | None:
+    """Let a stream go on; None at its end."""
+    return next(stream, None)

@@ -5,6 +5,8 @@
       │        │ a page that cannot be read three times: halved, down to one second, then one problem
       └────────┘ a page token stored with its rows resumes a first walk; a later walk starts over
 
+A window is listed from one second before its lower bound, because an upstream may leave out what lies on the bound
+(faults.md U35). What lies below the bound is written like all else, and otherwise not counted.
 A walk is a generator of `Batch`; the next page is asked for only after the batch before it is committed.
 """
 
@@ -16,14 +18,14 @@ from msgspec.structs import replace
 
 from worker.errors import MailmirrorError, PageTokenLostError, UnreadableError, UpstreamFailedError
 from worker.ports import LeasedStore, Source
-from worker.records import Batch, LedgerChange, MessagePage, Outcome, PageToken, Problem, Rejected, Walked, Window
+from worker.records import Batch, LedgerChange, MessagePage, PageToken, Problem, Rejected, Walked, Window
 from worker.sync import ledger
-from worker.sync.limits import AHEAD, END, LEAF, LOOK_AHEAD_EVERY, MAX_PAGES, TRIES, Limits
+from worker.sync.limits import AHEAD, BEGINNING, END, LEAF, LOOK_AHEAD_EVERY, MAX_PAGES, OVERLAP, TRIES, Limits
 from worker.sync.looks import RETRY_UNREADABLE, Looker
 from worker.sync.observations import Observations
 from worker.sync.sweep import sweep
 
-Stream = Generator[Batch, Outcome, None]
+Stream = Generator[Batch, None, None]
 
 
 class Surroundings(Struct, frozen=True, kw_only=True):
@@ -54,10 +56,14 @@ class Walk:
         self._resumed = not self.again and window.walk_before is not None
         self._around = around
         self._disturbed = False
+        self._closed_undisturbed = False
+        """Whether its last batch was built without knowing of any disturbance."""
         self._ids: set[str] | None = None
         self._unreadable: set[str] = set()
         self._tokens: set[PageToken] = set()
         self._tries = 0
+        self._bare = window.after == BEGINNING
+        """Whether the window is listed without the overlap: nothing lies below it, or nothing below it can be read."""
         self.closing = False
         """Every page is committed, and activity must be polled before the walk goes on to close its window: a message
         deleted between two pages may have made the listing skip another."""
@@ -65,6 +71,13 @@ class Walk:
     def disturb(self) -> None:
         """Note that a message of this window was deleted meanwhile: the listing may have skipped another."""
         self._disturbed = True
+
+    def settled(self, batch: Batch, now: datetime) -> Batch:
+        """The batch as it is to be committed: a window disturbed after its last batch was built is due at once."""
+        if not (self._disturbed and self._closed_undisturbed):
+            return batch
+        put = tuple(w if w.state == "open" else replace(w, next_walk_at=now) for w in batch.ledger.put)
+        return replace(batch, ledger=replace(batch.ledger, put=put))
 
     def batches(self) -> Stream:
         """Walk the window to its end, or until it is cut into smaller ones.
@@ -126,7 +139,11 @@ class Walk:
         window = self.window
         self._around.store.renew()
         size = window.page_size or self._around.limits.page_size
-        page = self._around.source.window(window.after, window.walk_before or END, window.page, size)
+        if window.page_size == 1 or (self._tries == TRIES - 1 and window.page is None):
+            # What cannot be read may lie in the overlap alone.
+            self._bare = True
+        after = window.after if self._bare else window.after - OVERLAP
+        page = self._around.source.window(after, window.walk_before or END, window.page, size)
         if page.next_page in self._tokens:
             message = "The upstream gave the same next_page twice in one listing."
             raise PageTokenLostError(message)
@@ -160,7 +177,7 @@ class Walk:
 
     def _finish(self, batch: Batch) -> Batch:
         window, around = self.window, self._around
-        if self._ids is not None and (self.again or window.before is None):
+        if self._ids is not None:
             found = sweep(around.store, around.looker, window, self._ids)
             problems = (*batch.problems, *found.problems)
             batch = replace(batch, fetched=found.fetched, gone=found.gone, problems=problems)
@@ -169,18 +186,26 @@ class Walk:
         if self._resumed:
             # What its first pages held is not remembered, so this walk puts nothing right.
             return batch
-        return replace(batch, walked=Walked(ledger.span(window), tuple(sorted(self._unreadable))))
+        return replace(batch, walked=(Walked(ledger.span(window), tuple(sorted(self._unreadable))),))
 
     def _finished(self, window: Window) -> LedgerChange:
         around = self._around
         now, walked_at = window.walk_began_at or around.upstream_now(), around.store.now()
-        window = replace(window, disturbed=window.disturbed or self._disturbed)
+        window = self._judged(window)
         change = ledger.finished(window, now, walked_at, windows_only=around.windows_only)
-        if self._resumed:
-            # The bound of a resumed walk is as old as its beginning, so the head is walked once more at once.
-            put = tuple(replace(w, next_walk_at=walked_at) if w.before is None else w for w in change.put)
-            change = replace(change, put=put)
+        if self._resumed and window.before is None:
+            # The bound of a resumed walk is as old as its beginning, and nothing was swept: the head is walked again at
+            # once, and where it had been walked before, so is all that stood in it.
+            first = window.walked_at is None
+            put = (w if first and w.before is not None else replace(w, next_walk_at=walked_at) for w in change.put)
+            change = replace(change, put=tuple(put))
         return change
+
+    def _judged(self, window: Window) -> Window:
+        """The window as it is closed: disturbed or not."""
+        disturbed = window.disturbed or self._disturbed
+        self._closed_undisturbed = not disturbed
+        return replace(window, disturbed=disturbed)
 
     def _token_lost(self, error: PageTokenLostError) -> Step:
         """Close what was read in order; else start over once, then halve (faults.md U15, U16)."""
@@ -194,6 +219,7 @@ class Walk:
             change = self._cut()
             if change is not None:
                 return Step(Batch(stream="windows", ledger=change), ends=True)
+            self._bare = True
         self._start()
         self.window = replace(self.window, attempts=attempts)
         return Step(Batch(stream="windows", ledger=self._progress()), ends=False)
@@ -241,7 +267,7 @@ class Walk:
 
     def _cut(self) -> LedgerChange | None:
         around = self._around
-        window = replace(self.window, disturbed=self.window.disturbed or self._disturbed)
+        window = self._judged(self.window)
         now = window.walk_began_at or around.upstream_now()
         part = (
             None if self.again else ledger.read_part(window, now, around.store.now(), windows_only=around.windows_only)
@@ -253,14 +279,15 @@ class Walk:
 
 
 def _read(window: Window, page: MessagePage) -> Window:
-    """Count a page, and keep track of how far a newest-first listing has come."""
+    """Count a page, and keep track of how far a newest-first listing has come; the overlap counts for neither."""
     reached = None if page.rejected else window.reached
-    for message in page.messages:
+    inside = [m for m in page.messages if m.created is None or m.created >= window.after]
+    for message in inside:
         if reached is None or message.created is None or message.created > reached:
             reached = None
             break
         reached = message.created
-    seen = window.seen + len(page.messages) + len(page.rejected)
+    seen = window.seen + len(inside) + len(page.rejected)
     return replace(window, pages=window.pages + 1, seen=seen, reached=reached)
 
 

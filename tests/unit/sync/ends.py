@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 
-from worker.errors import LeaseLostError, NotFoundError, PageTokenLostError, UnreadableError
+from worker.errors import LeaseLostError, NotFoundError, PageTokenLostError, UnreadableError, UnsupportedError
 from worker.records import (
     ActivityPage,
     Batch,
@@ -29,6 +29,7 @@ from worker.records import (
     Window,
 )
 from worker.sync import ledger
+from worker.sync.limits import END
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 
@@ -58,6 +59,12 @@ class Mailbox:
         self.rejects: set[str] = set()
         self.addressable = True
         self.token_life: int | None = None
+        self.off = (timedelta(0), timedelta(0))
+        """How far it takes the two bounds of a listing otherwise than it should."""
+        self.now = NOW
+        self.active = True
+        self.folders: dict[str, str] = {}
+        """Folder of a message, by the message's id."""
         self.hidden: set[str] = set()
         self.before_answer: Callable[[str], None] = lambda _: None
         self.listed = 0
@@ -74,17 +81,19 @@ class Mailbox:
 
     def profile(self) -> Profile:
         self.requests += 1
-        return Profile("1", "gmail", None, NOW)
+        return Profile("1", "gmail", None, self.now)
 
     def start_activity(self) -> None:
         self.requests += 1
+        if not self.active:
+            raise UnsupportedError("no activity")
 
     def activity(self, cursor: Cursor | None) -> ActivityPage:
         self.requests += 1
         self.before_answer("activity")
         start = int(cursor or 0)
         events = self.log[start : start + 5]
-        return ActivityPage(tuple(events), (), len(events), Cursor(str(start + len(events))), NOW)
+        return ActivityPage(tuple(events), (), len(events), Cursor(str(start + len(events))), self.now)
 
     def window(self, after: datetime, before: datetime, page: PageToken | None, size: int) -> MessagePage:
         self.requests += 1
@@ -94,6 +103,8 @@ class Mailbox:
         offset = int(page or 0)
         if self.token_life is not None and offset >= self.token_life * size:
             raise PageTokenLostError("expired")
+        after = after if after.year == 1 else after + self.off[0]
+        before = before if before.year == END.year else before + self.off[1]
         found = [(c, i) for i, c in self.messages.items() if after <= c < before and i not in self.hidden]
         found.sort(key=lambda pair: (-pair[0].timestamp(), pair[1]))
         if self.shuffled is not None:
@@ -104,7 +115,7 @@ class Mailbox:
         good = tuple(self._message(id_) for _, id_ in part if id_ not in self.rejects)
         bad = tuple(Rejected(id_, "wrong type", b"{}", self.addressable) for _, id_ in part if id_ in self.rejects)
         more = PageToken(str(offset + size)) if offset + size < len(found) else None
-        return MessagePage(good, bad, more, NOW)
+        return MessagePage(good, bad, more, self.now)
 
     def message(self, message_id: str) -> Message:
         self.requests += 1
@@ -114,13 +125,14 @@ class Mailbox:
         return self._message(message_id)
 
     def folder(self, folder_id: str) -> Folder:
-        raise NotFoundError(folder_id)
+        self.requests += 1
+        return Folder(folder_id, f"Name of {folder_id}")
 
     def close(self) -> None:
         """Nothing is open."""
 
     def _message(self, id_: str) -> Message:
-        return Message(id=id_, created=self.messages[id_])
+        return Message(id=id_, created=self.messages[id_], folder_id=self.folders.get(id_))
 
 
 class MemoryStore:
@@ -133,6 +145,7 @@ class MemoryStore:
         self.dead: dict[str, FoundBy] = {}
         self.problems: dict[tuple[str, str], Problem] = {}
         self.ledger: tuple[Window, ...] = ()
+        self.folders: dict[str, str | None] = {}
         self.cursor: Position | None = None
         self.commits = 0
         self.overtaken_at: int | None = None
@@ -149,13 +162,15 @@ class MemoryStore:
             self.dead.pop(message.id, None)
             for kind in ("pending", "message", "held_delete"):
                 self.problems.pop((kind, message.id), None)
+        folders = {m.folder_id: None for m in seen if m.folder_id and m.folder_id not in self.folders}
+        self.folders.update(folders)
+        self.folders.update((folder.id, folder.name) for folder in batch.folders)
         disturbed = self._bury(batch)
         self.problems.update({(p.kind, p.subject): p for p in batch.problems})
         self.problems.update({("pending", i): Problem(kind="pending", subject=i, cause="list") for i in held})
         for solved in batch.solved:
             self.problems.pop(solved, None)
-        if batch.walked is not None:
-            walked = batch.walked
+        for walked in batch.walked:
             right = [
                 k for k, p in self.problems.items() if _within(p.window, walked.span) and k[1] not in walked.unreadable
             ]
@@ -164,7 +179,9 @@ class MemoryStore:
         if batch.cursor is not None:
             self.cursor = Position(batch.cursor.cursor, batch.cursor.supported, 0.0)
         self.ledger = ledger.applied(self.ledger, batch.ledger, NOW)
-        return Outcome(added=added, tombstoned=len(batch.gone), held=held, disturbed=disturbed)
+        return Outcome(
+            added=added, tombstoned=len(batch.gone), held=held, disturbed=disturbed, new_folders=len(folders)
+        )
 
     def _bury(self, batch: Batch) -> tuple[datetime, ...]:
         walking = [w for w in self.ledger if (w.state == "open" and w.pages) or w.after in batch.walking]
@@ -209,7 +226,7 @@ class MemoryStore:
         return tuple(dict.fromkeys(times[size::size]))
 
     def unnamed_folders(self) -> tuple[str, ...]:
-        return ()
+        return tuple(id_ for id_, name in self.folders.items() if name is None)
 
     def deletions(self, found_by: FoundBy) -> int:
         return list(self.dead.values()).count(found_by)

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from worker.records import LedgerChange, Window
 from worker.sync import ledger
-from worker.sync.limits import BEGINNING, SETTLE
+from worker.sync.limits import BEGINNING, IN_ORDER, SETTLE
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 TARGET = 2000
@@ -138,6 +138,13 @@ def test_a_newest_first_listing_is_closed_down_to_the_second_it_had_reached() ->
     assert [(w.after, w.before) for w in done] == [(reached + timedelta(seconds=1), NOW)]
     assert min(w.after for w in rest) == window.after
     assert max(w.before for w in rest if w.before) == reached + timedelta(seconds=1)
+
+
+def test_a_few_messages_in_order_by_luck_close_nothing() -> None:
+    reached = NOW - timedelta(hours=6)
+    window = Window(after=NOW - timedelta(days=1), before=NOW, pages=3, seen=IN_ORDER - 1, reached=reached)
+    assert ledger.read_part(window, NOW, NOW, windows_only=False) is None
+    assert ledger.read_part(replace(window, seen=IN_ORDER), NOW, NOW, windows_only=False) is not None
 
 
 def test_a_listing_in_another_order_closes_nothing() -> None:

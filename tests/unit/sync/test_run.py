@@ -43,7 +43,8 @@ MAILBOXES = st.dictionaries(st.integers(0, 10**6).map(str), AGES | CROWDED, max_
 def test_every_message_is_mirrored_whatever_the_order_and_however_short_lived_the_page_tokens(
     messages: dict[str, datetime], shuffled: int | None, token_life: int | None
 ) -> None:
-    mailbox, store = Mailbox(messages, shuffled=shuffled), MemoryStore()
+    # Small pages let tokens die in small mailboxes, too; of a shuffled listing they might come in order by chance.
+    mailbox, store = Mailbox(messages, page=3 if shuffled is None else 10, shuffled=shuffled), MemoryStore()
     mailbox.token_life = token_life
     run(mailbox, store)
     if token_life is None or max(_per_second(messages), default=0) <= token_life * mailbox.page:
@@ -154,6 +155,71 @@ def test_mail_dated_in_the_future_is_mirrored() -> None:
     mailbox, store = Mailbox(messages), MemoryStore()
     run(mailbox, store)
     assert store.live.keys() == messages.keys()
+
+
+SECOND = timedelta(seconds=1)
+
+
+@pytest.mark.fault("U35")
+@pytest.mark.parametrize("off", [(SECOND, 0 * SECOND), (0 * SECOND, SECOND), (SECOND, SECOND)])
+@given(messages=MAILBOXES, shuffled=st.none() | st.integers(0, 9))
+def test_an_upstream_that_takes_the_edges_of_a_window_otherwise_hides_no_message(
+    off: tuple[timedelta, timedelta], messages: dict[str, datetime], shuffled: int | None
+) -> None:
+    mailbox, store = Mailbox(messages, shuffled=shuffled), MemoryStore()
+    mailbox.off = off
+    run(mailbox, store)
+    for number, window in enumerate(w for w in store.ledger if w.after.year > 1):
+        mailbox.messages[f"edge{number}"] = window.after
+    anew = MemoryStore()
+    run(mailbox, anew)
+    assert anew.live.keys() == mailbox.messages.keys()
+    make_due(store)
+    run(mailbox, store)
+    assert store.live.keys() == mailbox.messages.keys()
+    assert not store.dead
+    assert not store.problems
+
+
+def test_what_is_listed_below_a_window_does_not_count_for_it() -> None:
+    messages = spread(3000)
+    mailbox, store = Mailbox(messages, page=50), MemoryStore()
+    run(mailbox, store)
+    assert sum(w.seen for w in store.ledger) == len(messages)
+    edges = [w.after for w in store.ledger if w.after.year > 1]
+    for number, edge in enumerate(edges):
+        mailbox.messages[f"below{number}"] = edge - SECOND
+    make_due(store)
+    run(mailbox, store)
+    assert sum(w.seen for w in store.ledger) == len(messages) + len(edges)
+
+
+@pytest.mark.fault("U36")
+@pytest.mark.parametrize("ahead", [timedelta(days=-3), timedelta(days=3)])
+@pytest.mark.parametrize("activity", [True, False])
+def test_the_ledger_begins_by_the_upstreams_clock(ahead: timedelta, *, activity: bool) -> None:
+    mailbox, store = Mailbox({}), MemoryStore()
+    mailbox.now = NOW + ahead
+    mailbox.active = activity
+    Run(mailbox, store, StillClock(), LIMITS).poll()
+    assert store.ledger[0].after == NOW + ahead - timedelta(days=1)
+
+
+def test_a_folder_that_an_event_shows_first_has_its_name_at_the_end_of_the_run() -> None:
+    mailbox, store = Mailbox(spread(30)), MemoryStore()
+    run(mailbox, store)
+    mailbox.folders["m00003"] = "f1"
+    mailbox.log.append(Event("m00003", "update", NOW))
+    run(mailbox, store)
+    assert store.folders == {"f1": "Name of f1"}
+    mailbox.folders["m00004"] = "f2"
+    mailbox.log.append(Event("m00004", "update", NOW))
+    requests = mailbox.requests
+    engine = Run(mailbox, store, StillClock(), LIMITS)
+    assert engine.changes(stop=lambda: False)
+    engine.close()
+    assert store.folders["f2"] == "Name of f2"
+    assert mailbox.requests - requests == 4, "two pages of activity, the message, the folder"
 
 
 def test_an_interrupted_first_walk_goes_on_where_it_was() -> None:
