@@ -62,6 +62,11 @@ class AccountRow(Struct, frozen=True, kw_only=True):
         """What people call it: the number, and the address where there is one."""
         return f"{self.id} ({self.address})" if self.address else str(self.id)
 
+    @property
+    def to_do(self) -> str | None:
+        """What a person must do about its status; None where there is nothing to say."""
+        return to_do(self.id, self.status, self.status_reason)
+
 
 COLUMNS = tuple(getattr(Account, name) for name in AccountRow.__struct_fields__)
 
@@ -92,13 +97,30 @@ FORGOTTEN: tuple[type[Base], ...] = (Credential, Cursor, Window, Problem)
 PURGED: tuple[type[Base], ...] = (MessagePerson, MessageLabel, Attachment, Message, Person, Label, Folder)
 """Tables of schema mail, in the order in which a purged account's rows leave them."""
 
+TO_DO: dict[Status, str] = {
+    "backing_off": "It is tried again by itself.",
+    "degraded": "Nothing needs to be done: changes are asked for again once a day.",
+    "auth_required": "Put that right upstream, then: mailmirror accounts resume {id}. "
+    "Or give it a new token: mailmirror accounts token {id} --token-stdin",
+    "gone": "Remove it here, too: mailmirror accounts remove {id}. "
+    "If it is there again: mailmirror accounts resume {id}",
+    "paused": "Start it again: mailmirror accounts resume {id}",
+}
+TO_DO_REMOVED = "To mirror it again, give it a token: mailmirror accounts token {id} --token-stdin"
+
 PURGE_STEP = 10_000
 """Rows per transaction of a purge."""
 
 LARGEST_ID = (1 << 63) - 1
 
 
-def account_of(row: RowMapping) -> AccountRow:
+def to_do(account_id: int, status: Status, reason: str | None) -> str | None:
+    """What a person must do about an account in this status; None for an active one."""
+    words = TO_DO_REMOVED if reason == REMOVED else TO_DO.get(status)
+    return words.format(id=account_id) if words else None
+
+
+def account_of(row: Mapping[str, Any] | RowMapping) -> AccountRow:
     """Read a row that holds `COLUMNS`."""
     return AccountRow(**{name: row[name] for name in AccountRow.__struct_fields__})
 

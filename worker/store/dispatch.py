@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from worker.records import Queue
 from worker.store.engine import retry_transaction
+from worker.store.leases import AT_WORK, LEASE_SECONDS, LONGEST_WAIT
 
 QUEUED_SECONDS: dict[Queue, int] = {"live": 30, "backfill": 75}
 """How long a mark holds: longer than a task usually waits. One that waits longer is rung for twice, to no harm."""
@@ -23,13 +24,10 @@ with waiting as (
     select id, tenant_id, {due_at} as due_at,
            row_number() over (partition by tenant_id order by {due_at}) as turn
     from sync.accounts a
-    where status in ('active', 'backing_off', 'degraded')
+    where {at_work}
       and {due_at} <= sync.now()
       and ({mark} is null or {mark} <= sync.now())
       and (lease_until is null or lease_until <= sync.now())
-      and not exists (
-          select from sync.throttles t where t.scope = a.kind and t.until > sync.now()
-      )
 ), picked as (
     select a.id from sync.accounts a join due using (id)
     where ({mark} is null or {mark} <= sync.now()) and {due_at} <= sync.now()
@@ -65,9 +63,35 @@ FREE = sa.text(
 )
 
 
+TOO_FAR = """
+with far as (
+    select id, lease_until > sync.now() + make_interval(secs => :lease) as leased,
+           next_due_at > sync.now() + make_interval(secs => 1 + 1.1 * case
+               when failures = 0 then coalesce(poll_seconds, :longest) else :longest end) as due,
+           backfill_due_at > sync.now() + make_interval(secs => 1 + :longest) as backfill_due,
+           queued_until > sync.now() + make_interval(secs => :mark) as queued,
+           backfill_queued_until > sync.now() + make_interval(secs => :mark) as backfill_queued
+    from sync.accounts
+)
+update sync.accounts a
+set lease_owner = case when leased then null else lease_owner end,
+    lease_until = case when leased then null else lease_until end,
+    next_due_at = case when due then sync.now() else next_due_at end,
+    backfill_due_at = case when backfill_due then sync.now() else backfill_due_at end,
+    queued_until = case when queued then null else queued_until end,
+    backfill_queued_until = case when backfill_queued then null else backfill_queued_until end
+from far
+where a.id = far.id and (leased or due or backfill_due or queued or backfill_queued)
+returning a.id
+"""
+"""No wait is ever set so far ahead: the database's clock has gone back since (faults.md P25)."""
+
+TOO_LONG = "delete from sync.throttles where until > sync.now() + make_interval(secs => :longest)"
+
+
 def pick(engine: Engine, queue: Queue, most: int) -> Sequence[int]:
     """Mark due accounts as queued, so many that at most `most` are marked, and give their ids."""
-    statement = sa.text(DUE.format(**COLUMNS[queue]))
+    statement = sa.text(DUE.format(at_work=AT_WORK, **COLUMNS[queue]))
 
     def work(connection: Connection) -> Sequence[int]:
         return connection.execute(statement, {"most": most, "seconds": QUEUED_SECONDS[queue]}).scalars().all()
@@ -91,6 +115,21 @@ def free_abandoned(engine: Engine, dead: Callable[[str], bool]) -> Sequence[int]
             return []
         values = {"ids": [row.id for row in abandoned], "epochs": [row.lease_epoch for row in abandoned]}
         return connection.execute(FREE, values).scalars().all()
+
+    return retry_transaction(engine, work)
+
+
+def forget_what_lies_too_far(engine: Engine) -> Sequence[int]:
+    """Make due what is due later than it can be, and free what is leased for longer; gives the accounts' ids.
+
+    So a clock that went back holds nobody up for as long as it went back.
+    """
+    statement, throttles = sa.text(TOO_FAR), sa.text(TOO_LONG)
+    far = {"lease": LEASE_SECONDS, "longest": LONGEST_WAIT, "mark": max(QUEUED_SECONDS.values())}
+
+    def work(connection: Connection) -> Sequence[int]:
+        connection.execute(throttles, {"longest": LONGEST_WAIT})
+        return connection.execute(statement, far).scalars().all()
 
     return retry_transaction(engine, work)
 

@@ -5,13 +5,15 @@ No message made here holds a parameter, a DETAIL line or a value: Postgres puts 
 
 import random
 import re
+import select
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import psycopg
 import sqlalchemy as sa
+from psycopg.rows import dict_row
 from sqlalchemy import exc
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.pool import NullPool
@@ -19,7 +21,19 @@ from sqlalchemy.pool import NullPool
 from worker.config import sqlalchemy_url
 from worker.errors import MailmirrorError, StoreUnavailableError, UsageError
 
-__all__ = ["MIGRATE", "NOW", "XACT", "Connection", "Engine", "connect", "parse", "retry_transaction", "translated"]
+__all__ = [
+    "MIGRATE",
+    "NOW",
+    "XACT",
+    "Connection",
+    "Engine",
+    "connect",
+    "driver",
+    "once",
+    "parse",
+    "retry_transaction",
+    "translated",
+]
 
 T = TypeVar("T")
 
@@ -64,11 +78,28 @@ def connect(url: str, *, pool_size: int = 5, pooled: bool = True) -> Engine:
     parsed = parse(url)
     pool: dict[str, Any] = {"poolclass": NullPool}
     if pooled:
-        pool = {"pool_pre_ping": True, "pool_size": pool_size, "max_overflow": pool_size, "pool_timeout": 30}
+        pool = {"pool_size": pool_size, "max_overflow": pool_size, "pool_timeout": 30}
     parameters = {name: value for name, value in CONNECTION.items() if name not in parsed.query}
     engine = sa.create_engine(parsed, hide_parameters=True, connect_args=parameters, **pool)
     sa.event.listen(engine, "connect", _prepare_session)
+    sa.event.listen(engine, "checkout", _require_silence)
+    place = _place_of(parsed)
+
+    def locate(_dialect: object, _record: object, arguments: list[Any], given: dict[str, Any]) -> Any:
+        try:
+            return psycopg.connect(*arguments, **given)
+        except psycopg.OperationalError as error:
+            error.add_note(place)  # read by _connecting: libpq's own words do not name the database
+            raise
+
+    sa.event.listen(engine, "do_connect", locate)
     return engine
+
+
+def _place_of(url: URL) -> str:
+    """Where a URL leads, without who goes there."""
+    host = url.host or url.query.get("host") or "the local socket"
+    return f" at {host}{f':{url.port}' if url.port else ''}" + (f" (database {url.database})" if url.database else "")
 
 
 def parse(url: str) -> URL:
@@ -117,10 +148,42 @@ def retry_transaction(
     raise AssertionError("unreachable")  # the last attempt returned or raised
 
 
+def once(engine: Engine, statement: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Run one statement of the driver's that is a transaction by itself, and read its rows; again after a deadlock.
+
+    Nothing is sent beside it, where a transaction takes two statements more.
+    """
+
+    def work(connection: Connection) -> list[dict[str, Any]]:
+        cursor = driver(connection).cursor(row_factory=dict_row)
+        cursor.execute(statement.encode(), values)
+        return cursor.fetchall() if cursor.description else []
+
+    return retry_transaction(engine.execution_options(isolation_level="AUTOCOMMIT"), work)
+
+
+def driver(connection: Connection) -> psycopg.Connection[Any]:
+    """The psycopg connection under SQLAlchemy's, in the same transaction."""
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)  # noqa: S101  # the URL names this driver
+    return driver
+
+
 def _prepare_session(connection: psycopg.Connection[Any], _record: object) -> None:
     connection.autocommit = True
     connection.execute(SESSION)
     connection.autocommit = False
+
+
+def _require_silence(connection: psycopg.Connection[Any], _record: object, _proxy: object) -> None:
+    """Replace a connection on which the server has said something, which an idle one never hears but for its end.
+
+    It costs no round trip, unlike asking; a peer that vanished without a word is noticed by the keepalives.
+    """
+    asked = select.poll()
+    asked.register(connection.fileno(), select.POLLIN)
+    if asked.poll(0):
+        raise exc.DisconnectionError
 
 
 UNAVAILABLE = {
@@ -130,7 +193,7 @@ UNAVAILABLE = {
     "53100": "Postgres has no disk space left.",
     "53200": "Postgres has no memory left.",
     "53300": "Postgres has no free connection slot.",
-    "55P03": "A lock in Postgres was not free in time.",
+    "55P03": "Another worker or session held a row in Postgres too long; that ends within a minute.",
     "57014": "A statement took too long and was cancelled.",
     "57P01": "Postgres is shutting down.",
     "57P03": "Postgres is not ready yet.",
@@ -143,7 +206,8 @@ WRONG = {
     "42P01": MIGRATE,
     "3F000": MIGRATE,
     "42P06": "The database has a schema mail or sync that is not mailmirror's. Give mailmirror a database of its own.",
-    "42501": "The user in DATABASE_URL lacks rights on mailmirror's schemas. Grant them, or use another user.",
+    "42501": "The user in DATABASE_URL lacks rights on mailmirror's schemas. Give a worker's with: mailmirror roles "
+    "apply --login. For migrations, name the owner in MAILMIRROR_OWNER_URL.",
 }
 """What a person must put right, by sqlstate."""
 
@@ -192,7 +256,8 @@ def _connecting(error: psycopg.Error) -> MailmirrorError:
     for pattern, state in BUSY:
         if re.search(pattern, words):
             return StoreUnavailableError(UNAVAILABLE[state], sqlstate=state)
-    return StoreUnavailableError("Postgres does not answer. Is it running, and is DATABASE_URL right?")
+    place = "".join(getattr(error, "__notes__", ()))
+    return StoreUnavailableError(f"Postgres{place} does not answer. Is it running, and is DATABASE_URL right?")
 
 
 def _place(error: psycopg.Error) -> str:

@@ -7,10 +7,11 @@ the lock. What is read and cached between commits is safe because nobody else wr
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Self
 
 import psycopg
+from msgspec import Struct
 from sqlalchemy.engine import Connection, Engine
 
 from worker.errors import LeaseLostError, StoreUnavailableError
@@ -27,7 +28,7 @@ from worker.records import (
     Window,
 )
 from worker.store import sql
-from worker.store.engine import translated
+from worker.store.engine import driver, translated
 from worker.store.rows import Projection
 from worker.store.shared import Shared
 from worker.store.upsert import Written, applied_ids, write
@@ -55,6 +56,16 @@ PUT_WINDOW = sql.PUT_WINDOW.format(
 WINDOWS = f"select {', '.join(_WINDOW)} from sync.windows where account_id = %b order by after desc"  # noqa: S608  # our own columns' names
 
 
+class Opening(Struct, frozen=True):
+    """What a run reads first, and so comes with its lease."""
+
+    position: Position | None
+    has_problems: bool
+    """Whether any problem of the account is open."""
+    read_at: datetime
+    """The store's time."""
+
+
 class PostgresStore:
     """The `LeasedStore` of one account; open it with a lease's epoch, close it at the end of the run."""
 
@@ -64,6 +75,7 @@ class PostgresStore:
         account_id: int,
         epoch: int,
         projection: Projection,
+        opening: Opening | None = None,
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -73,12 +85,18 @@ class PostgresStore:
         self._projection = projection
         self._monotonic = monotonic
         self._renewed = monotonic()
+        self._time = (opening.read_at if opening else now(engine), self._renewed)
+        """The store's time, and when it was read: between two fences it passes as it does here."""
         self._renewing = threading.Lock()
         self._shared = Shared(account_id)
-        # Read first: what fails here must not leave the writing connection behind.
-        self._has_problems = bool(self._value(sql.OPEN_PROBLEMS, (account_id,)))
-        with translated():
-            self._writer: Connection = engine.connect()
+        self._opening = opening
+        """What is known of the position until the first commit."""
+        self._has_problems = opening.has_problems if opening else bool(self._value(sql.OPEN_PROBLEMS, (account_id,)))
+        self._connected: Connection | None = None
+        self.wrote = False
+        """Whether anything was committed."""
+        self.polled = False
+        """Whether a poll was read to its end that no commit has noted; it is noted with the release."""
 
     def __enter__(self) -> Self:
         return self
@@ -88,16 +106,23 @@ class PostgresStore:
 
     def close(self) -> None:
         """Give the writing connection back."""
-        with translated():
-            self._writer.close()
+        if self._connected is not None:
+            with translated():
+                self._connected.close()
 
     def commit(self, batch: Batch) -> Outcome:
-        """Write the batch in one transaction behind the fence, and renew the lease; see `ports.LeasedStore`."""
+        """Write the batch in one transaction behind the fence, and renew the lease; see `ports.LeasedStore`.
+
+        A batch that changes nothing is not written: idle is free.
+        """
+        if batch.is_bare and not self._has_problems:
+            self.polled = self.polled or batch.polled
+            return Outcome()
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                with translated(), self._writer.begin():
-                    cursor = driver(self._writer).cursor()
-                    self._fence(cursor, polled=batch.polled)
+                with translated(), self._writer().begin():
+                    cursor = driver(self._writer()).cursor()
+                    self._fence(cursor, polled=batch.polled or self.polled)
                     outcome = self._write(cursor, batch)
             except StoreUnavailableError as error:
                 self._forget()
@@ -108,6 +133,7 @@ class PostgresStore:
                 raise
             else:
                 self._renewed = self._monotonic()
+                self.wrote, self.polled, self._opening = True, False, None
                 return outcome
         raise AssertionError  # the last attempt returned or raised
 
@@ -123,11 +149,11 @@ class PostgresStore:
 
     def position(self) -> Position | None:
         """See `ports.LeasedStore`."""
+        if self._opening is not None:
+            known, self._opening = self._opening, None
+            return known.position
         rows = self._rows(sql.POSITION, (self.account_id,))
-        if not rows:
-            return None
-        cursor, supported, age = rows[0]
-        return Position(Cursor(cursor) if cursor is not None else None, supported, age)
+        return position_of(*rows[0]) if rows else None
 
     def windows(self) -> tuple[Window, ...]:
         """See `ports.LeasedStore`."""
@@ -139,7 +165,8 @@ class PostgresStore:
 
     def now(self) -> datetime:
         """See `ports.LeasedStore`."""
-        return now(self._engine)
+        read, at = self._time
+        return read + timedelta(seconds=self._monotonic() - at)
 
     def pending(self, limit: int) -> tuple[Pending, ...]:
         """See `ports.LeasedStore`."""
@@ -173,14 +200,22 @@ class PostgresStore:
         """See `ports.LeasedStore`."""
         return int(self._value(sql.LIVE_COUNT, (self.account_id, at_most)))
 
+    def _writer(self) -> Connection:
+        """The connection that commits, from the first commit on."""
+        if self._connected is None:
+            self._connected = self._engine.connect()
+        return self._connected
+
     def _fence(self, cursor: psycopg.Cursor[Any], *, polled: bool) -> None:
         values = {"account_id": self.account_id, "epoch": self._epoch, "seconds": LEASE_SECONDS, "polled": polled}
         cursor.execute(sql.FENCE, values)
-        if cursor.rowcount != 1:
+        fenced = cursor.fetchone()
+        if fenced is None:
             message = (
                 f"The lease of account {self.account_id} was overtaken by another worker, which goes on from here."
             )
             raise LeaseLostError(message)
+        self._time = (fenced[0], self._monotonic())
 
     def _write(self, cursor: psycopg.Cursor[Any], batch: Batch) -> Outcome:
         fetched = [f.message for f in batch.fetched]
@@ -201,6 +236,7 @@ class PostgresStore:
             revived=len(written.revived),
             tombstoned=tombstoned,
             held=tuple(written.held),
+            new_folders=written.new_folders,
             disturbed=disturbed,
         )
 
@@ -233,12 +269,12 @@ class PostgresStore:
                 cursor.execute(sql.CLOSE_SOLVED, (list(kinds), list(subjects), self.account_id))
             if batch.polled:
                 cursor.execute(sql.CLOSE_EVENTS, (self.account_id,))
-            if batch.walked is not None:
+            for walked in batch.walked:
                 values = {
                     "account_id": self.account_id,
-                    "after": batch.walked.span.after,
-                    "before": batch.walked.span.before,
-                    "unreadable": list(batch.walked.unreadable),
+                    "after": walked.span.after,
+                    "before": walked.span.before,
+                    "unreadable": list(walked.unreadable),
                 }
                 cursor.execute(sql.CLOSE_BY_WALK, values)
         held = (Problem(kind="pending", subject=id_, cause=HELD_CAUSE, retry_in=0.0) for id_ in written.held)
@@ -275,6 +311,11 @@ def rows(engine: Engine, statement: str, values: Values) -> list[tuple[Any, ...]
         found = cursor.fetchall()
         connection.rollback()
         return found
+
+
+def position_of(cursor: str | None, supported: bool, age: float) -> Position:  # noqa: FBT001  # columns of a row
+    """Read the columns of a stored position."""
+    return Position(Cursor(cursor) if cursor is not None else None, supported, age)
 
 
 def now(engine: Engine) -> datetime:
@@ -315,10 +356,3 @@ def record(cursor: psycopg.Cursor[Any], account_id: int, problems: Sequence[Prob
             [p.window.before if p.window else None for p in kept],
         ),
     )
-
-
-def driver(connection: Connection) -> psycopg.Connection[Any]:
-    """The psycopg connection under SQLAlchemy's, in the same transaction."""
-    driver = connection.connection.driver_connection
-    assert isinstance(driver, psycopg.Connection)  # noqa: S101  # the URL names this driver
-    return driver

@@ -12,7 +12,7 @@ import psycopg
 
 from worker.records import Folder, Message
 from worker.store import sql
-from worker.store.rows import NAMELESS, key, name_key, people
+from worker.store.rows import NAMELESS, PersonRow, Row, key, name_key
 
 Cursor = psycopg.Cursor[Any]
 Name = tuple[tuple[datetime, str], str]
@@ -40,16 +40,20 @@ class Shared:
         self._labels.clear()
         self._folders.clear()
 
-    def write_names(self, cursor: Cursor, messages: Iterable[Message]) -> None:
-        """Bring labels and folders up to date with what these messages show; the last message wins."""
+    def write_names(self, cursor: Cursor, messages: Iterable[Message]) -> int:
+        """Bring labels and folders up to date with what these messages show; the last message wins.
+
+        Returns how many folders were not known before.
+        """
         labels: dict[str, str | None] = {}
         folders: dict[str, str | None] = {}
         for message in messages:
-            labels.update((key(label.id), label.name) for label in message.labels)
+            for label in message.labels:
+                labels[label.id] = label.name
             if message.folder_id is not None:
-                folders.setdefault(message.folder_id, None)
-        self._names(cursor, LABELS, labels, self._labels)
-        self._names(cursor, FOLDERS, folders, self._folders)
+                folders[message.folder_id] = None
+        self._names(cursor, LABELS, {key(id_): name for id_, name in labels.items()}, self._labels)
+        return self._names(cursor, FOLDERS, folders, self._folders)
 
     def write_folders(self, cursor: Cursor, folders: Sequence[Folder], gone: Sequence[str]) -> None:
         """Write the names of folders that were asked for, and mark those that do not exist."""
@@ -57,9 +61,9 @@ class Shared:
         if gone:
             cursor.execute(sql.GONE_FOLDERS, (self._account_id, list(gone)))
 
-    def write_people(self, cursor: Cursor, messages: Iterable[Message]) -> None:
+    def write_people(self, cursor: Cursor, written: Iterable[tuple[Row, Iterable[PersonRow]]]) -> None:
         """Add people not known yet, and names that stand on a newer message than the one known."""
-        wanted = _names_on(messages)
+        wanted = _names_on(written)
         if len(self._people) > MOST:
             self._people.clear()
         unknown = [address for address in wanted if address not in self._people]
@@ -83,6 +87,14 @@ class Shared:
         )
         self._people.update(zip(changed, names, strict=True))
 
+    def take_names_back(self, cursor: Cursor, addresses: Iterable[str], message_ids: list[str]) -> None:
+        """Give people another name where the message theirs was read on, now written anew, no longer bears it."""
+        suspects = sorted(set(addresses))
+        if suspects:
+            cursor.execute(sql.TAKE_NAMES_BACK, (self._account_id, suspects, message_ids))
+            for (address,) in cursor.fetchall():
+                self._people.pop(address, None)
+
     def _newer(self, address: str, name: Name | None) -> bool:
         if address not in self._people:
             return True
@@ -91,7 +103,8 @@ class Shared:
 
     def _names(
         self, cursor: Cursor, of: dict[str, str], wanted: dict[str, str | None], known: dict[str, str | None]
-    ) -> None:
+    ) -> int:
+        """Write what is new or has another name; returns how many rows that were."""
         unknown = [id_ for id_ in wanted if id_ not in known]
         if unknown:
             cursor.execute(sql.KNOWN_NAMES.format(**of), (self._account_id, unknown))
@@ -100,14 +113,15 @@ class Shared:
         if changed:
             cursor.execute(sql.UPSERT_NAMES.format(**of), (self._account_id, changed, [wanted[id_] for id_ in changed]))
             known.update((id_, wanted[id_]) for id_ in changed)
+        return len(changed)
 
 
-def _names_on(messages: Iterable[Message]) -> dict[str, Name | None]:
+def _names_on(written: Iterable[tuple[Row, Iterable[PersonRow]]]) -> dict[str, Name | None]:
     """The newest name of each address among these messages; None where none carries one."""
     found: dict[str, Name | None] = {}
-    for message in messages:
-        newness = name_key(message.created, message.id)
-        for person in people(message):
+    for row, persons in written:
+        newness = name_key(row.message.created, row.id)
+        for person in persons:
             if person.address is None:
                 continue
             known = found.get(person.address)

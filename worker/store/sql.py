@@ -5,8 +5,9 @@ update sync.accounts
 set lease_until = sync.now() + make_interval(secs => %(seconds)s),
     polled_at = case when %(polled)s then sync.now() else polled_at end
 where id = %(account_id)s and lease_epoch = %(epoch)s
+returning sync.now()
 """
-"""First statement of every transaction: the fence and the lock; 0 rows means the lease was overtaken."""
+"""First statement of every transaction: the fence and the lock; no row means the lease was overtaken."""
 
 PROBE = """
 select message_id, digest, deleted_at is not null
@@ -30,6 +31,29 @@ where excluded.name_on is not null
   and (excluded.name, excluded.name_at, excluded.name_on) is distinct from (p.name, p.name_at, p.name_on)
 """
 """A name is written only when the message it stands on is at least as new as the one known."""
+
+TAKE_NAMES_BACK = """
+update mail.people p
+set name = newest.name, name_at = newest.created, name_on = newest.message_id, changed_in = pg_current_xact_id()
+from mail.people as stale
+left join lateral (
+    select i.name, m.created, m.message_id
+    from mail.message_people i join mail.messages m using (account_id, message_id)
+    where i.account_id = stale.account_id and i.address = stale.address and i.name <> ''
+    order by m.created desc nulls last, m.message_id collate "C" desc,
+             array_position(array['from', 'to', 'cc', 'bcc'], i.role), i.position
+    limit 1
+) as newest on true
+where stale.account_id = %b and stale.address = any(%b::text[]) and stale.name_on = any(%b::text[])
+  and not exists (
+      select from mail.message_people i
+      where i.account_id = stale.account_id and i.message_id = stale.name_on
+        and i.address = stale.address and i.name = stale.name
+  )
+  and p.account_id = stale.account_id and p.address = stale.address
+returning p.address
+"""
+"""For addresses on messages that were written anew: a name its own message no longer bears gives way to the newest."""
 
 KNOWN_NAMES = """
 select {key}, name, gone_at is not null from mail.{table} where account_id = %b and {key} = any(%b::text[])
@@ -85,7 +109,10 @@ from unnest({arrays}) as u ({columns})
 where m.account_id = %b and m.message_id = u.message_id
 """
 
-DROP_PEOPLE = "delete from mail.message_people where account_id = %b and message_id = any(%b::text[])"
+DROP_PEOPLE = """
+delete from mail.message_people where account_id = %b and message_id = any(%b::text[])
+returning address
+"""
 DROP_ALL_LABELS = "delete from mail.message_labels where account_id = %b and message_id = any(%b::text[])"
 DROP_ATTACHMENTS = "delete from mail.attachments where account_id = %b and message_id = any(%b::text[])"
 
@@ -200,7 +227,13 @@ set {assignments},
 """
 """A window that was disturbed while its walk's last page was under way is due again at once."""
 
-WALK_ALL = "update sync.windows set next_walk_at = sync.now() where account_id = %b and state <> 'open'"
+WALK_ALL = """
+update sync.windows
+set next_walk_at = case when state = 'open' then next_walk_at else sync.now() end,
+    disturbed = disturbed or (state = 'open' and pages > 0)
+where account_id = %b
+"""
+"""A window in the middle of its first walk is walked again after it: what it has passed may have changed since."""
 
 POSITION = """
 select c.cursor, c.supported,

@@ -7,6 +7,7 @@ from msgspec import Struct
 from sqlalchemy.engine import Connection, Engine
 
 from worker.records import Status
+from worker.store.accounts import to_do
 from worker.store.engine import translated
 
 BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
@@ -45,6 +46,11 @@ class AccountStatus(Struct, frozen=True, kw_only=True):
     """Open problems."""
     held_deletes: int = 0
     """Those of them that are deletions waiting for a person."""
+
+    @property
+    def to_do(self) -> str | None:
+        """What a person must do about its status; None where there is nothing to say."""
+        return to_do(self.id, self.status, self.status_reason)
 
     @property
     def poll_age(self) -> timedelta | None:

@@ -17,7 +17,7 @@ from psycopg.types.json import set_json_dumps
 
 from worker.records import Message
 from worker.store import sql
-from worker.store.rows import MESSAGE_COLUMNS, Projection, Row, message_columns, people, row, same_content
+from worker.store.rows import MESSAGE_COLUMNS, PersonRow, Projection, Row, message_columns, people, row, same_content
 from worker.store.shared import Shared
 
 Cursor = psycopg.Cursor[Any]
@@ -67,6 +67,7 @@ class Written(Struct, frozen=True, kw_only=True):
     equal: Sequence[Row] = ()
     revived: Sequence[Row] = ()
     held: Sequence[str] = ()
+    new_folders: int = 0
 
 
 def write(
@@ -92,23 +93,27 @@ def write(
     if not rows:
         return Written()
     ways = _ways(cursor, account_id, rows, by_get.keys())
+    bearers: list[str] = []
     if rewrite:
         ways = replace(ways, content=[*ways.content, *ways.light, *ways.equal], light=(), equal=())
-        _clear_children(cursor, account_id, list(rows))
-    applied = [r for r in rows.values() if r.id not in set(ways.held)]
+        bearers = _clear_children(cursor, account_id, list(rows))
+    held = set(ways.held)
+    applied = [r for r in rows.values() if r.id not in held] if held else rows.values()
     rewritten = [*ways.content, *ways.revived]
-    shared.write_names(cursor, (r.message for r in applied))
-    shared.write_people(cursor, (r.message for r in (*ways.added, *rewritten)))
+    new_folders = shared.write_names(cursor, (r.message for r in applied))
+    written = [(r, tuple(people(r.message))) for r in (*ways.added, *rewritten)]
+    shared.write_people(cursor, written)
     if rewritten:
-        _rewrite(cursor, account_id, rewritten, projection)
+        bearers += _rewrite(cursor, account_id, rewritten, projection)
     if ways.light:
         _light(cursor, account_id, ways.light)
     if rewritten or ways.light:
         _relabel(cursor, account_id, [*rewritten, *ways.light])
     _add(cursor, account_id, ways.added, projection)
-    _add_people(cursor, account_id, [*ways.added, *rewritten])
+    _add_people(cursor, account_id, written)
+    shared.take_names_back(cursor, bearers, [r.id for r in rewritten])
     _add_attachments(cursor, account_id, [*ways.added, *rewritten])
-    return ways
+    return replace(ways, new_folders=new_folders)
 
 
 def _ways(cursor: Cursor, account_id: int, rows: dict[str, Row], by_get: Iterable[str]) -> Written:
@@ -131,7 +136,14 @@ def _ways(cursor: Cursor, account_id: int, rows: dict[str, Row], by_get: Iterabl
             ways["equal"].append(new)
         else:
             ways["light" if same_content(digest, new.digest) else "content"].append(new)
-    return Written(held=held, **ways)
+    return Written(
+        added=ways["added"],
+        content=ways["content"],
+        light=ways["light"],
+        equal=ways["equal"],
+        revived=ways["revived"],
+        held=held,
+    )
 
 
 def _add(cursor: Cursor, account_id: int, rows: Sequence[Row], projection: Projection) -> None:
@@ -140,9 +152,9 @@ def _add(cursor: Cursor, account_id: int, rows: Sequence[Row], projection: Proje
     _copy(cursor, "message_labels", LABEL_COLUMNS, labels)
 
 
-def _add_people(cursor: Cursor, account_id: int, rows: Sequence[Row]) -> None:
+def _add_people(cursor: Cursor, account_id: int, written: Sequence[tuple[Row, Sequence[PersonRow]]]) -> None:
     values = (
-        (account_id, r.id, p.role, p.position, p.address, p.email, p.name) for r in rows for p in people(r.message)
+        (account_id, r.id, p.role, p.position, p.address, p.email, p.name) for r, persons in written for p in persons
     )
     _copy(cursor, "message_people", PEOPLE_COLUMNS, values)
 
@@ -170,10 +182,16 @@ def _copy(cursor: Cursor, table: str, columns: dict[str, str], values: Iterable[
             copy.write_row(value)
 
 
-def _clear_children(cursor: Cursor, account_id: int, ids: list[str]) -> None:
-    """Take away whatever hangs on these messages, also where the message itself is lost."""
-    for statement in (sql.DROP_PEOPLE, sql.DROP_ATTACHMENTS, sql.DROP_ALL_LABELS):
+def _clear_children(cursor: Cursor, account_id: int, ids: list[str]) -> list[str]:
+    """Take away whatever hangs on these messages, also where the message itself is lost; gives their addresses."""
+    for statement in (sql.DROP_ATTACHMENTS, sql.DROP_ALL_LABELS):
         cursor.execute(statement, (account_id, ids))
+    return _drop_people(cursor, account_id, ids)
+
+
+def _drop_people(cursor: Cursor, account_id: int, ids: list[str]) -> list[str]:
+    cursor.execute(sql.DROP_PEOPLE, (account_id, ids))
+    return [address for (address,) in cursor.fetchall() if address is not None]
 
 
 def _light(cursor: Cursor, account_id: int, rows: Sequence[Row]) -> None:
@@ -198,16 +216,19 @@ def _relabel(cursor: Cursor, account_id: int, rows: Sequence[Row]) -> None:
         cursor.execute(sql.ADD_LABELS, (account_id, messages, labels))
 
 
-def _rewrite(cursor: Cursor, account_id: int, rows: Sequence[Row], projection: Projection) -> None:
-    """Write the rows again with their bodies; the caller adds their people and attachments."""
+def _rewrite(cursor: Cursor, account_id: int, rows: Sequence[Row], projection: Projection) -> list[str]:
+    """Write the rows again with their bodies; the caller adds their people and attachments.
+
+    Returns the addresses that stood on them.
+    """
     names = list(MESSAGE_COLUMNS)
     values = zip(*(message_columns(account_id, r, projection) for r in rows), strict=True)
     columns = {name: list(column) for name, column in zip(names, values, strict=True)}
     columns["altered"] = ["{" + ",".join(fields) + "}" if fields else None for fields in columns["altered"]]
     cursor.execute(UPDATE_CONTENT, (*(columns[name] for name in _UPDATED), account_id))
     ids = [r.id for r in rows]
-    cursor.execute(sql.DROP_PEOPLE, (account_id, ids))
     cursor.execute(sql.DROP_ATTACHMENTS, (account_id, ids))
+    return _drop_people(cursor, account_id, ids)
 
 
 def applied_ids(written: Written) -> list[str]:

@@ -10,6 +10,7 @@ from sqlalchemy.engine import Engine
 from worker.records import Queue
 from worker.store import accounts, dispatch, leases
 from worker.store.engine import connect
+from worker.sync.endings import LONGEST
 
 Sql = psycopg.Connection
 
@@ -89,6 +90,60 @@ def test_what_a_dead_worker_holds_is_free_at_once_and_what_a_living_one_holds_is
     leases.take_lease(engine, 2, "alive")
     assert list(dispatch.free_abandoned(engine, lambda owner: owner == "dead")) == [1]
     assert list(dispatch.pick(engine, "live", 2)) == [1]
+
+
+def pass_time(connection: Sql, hours: int) -> None:
+    """Set the database's clock so many hours off."""
+    connection.execute(
+        "create or replace function sync.now() returns timestamptz language sql stable parallel safe"
+        f" return pg_catalog.now() + interval '{hours} hours'"
+    )
+
+
+@pytest.mark.fault("P25")
+def test_a_clock_that_went_back_keeps_nobody_waiting(engine: Engine, connection: Sql) -> None:
+    add(connection, 4)
+    pass_time(connection, 1)
+    polled, failing, picked, held = (leases.take_lease(engine, n, "other machine", queue="live") for n in (1, 2, 3, 4))
+    leases.release(engine, polled, leases.Ending(clean=True, due_in=60, poll_seconds=60, queue="live"))
+    leases.release(engine, failing, leases.Ending(clean=False, due_in=600, backfill_in=600, queue="live"))
+    leases.release(engine, picked, leases.Ending(clean=True, due_in=0, poll_seconds=60, queue="live"))
+    assert list(dispatch.pick(engine, "live", 10)) == [3]
+    dispatch.throttle(engine, "kloudless", 300, "slow down")
+    pass_time(connection, 0)
+    assert sorted(dispatch.forget_what_lies_too_far(engine)) == [1, 2, 3, 4]
+    assert sorted(dispatch.pick(engine, "live", 10)) == [1, 2, 3, 4]
+    assert leases.take_lease(engine, held.account_id, "here").epoch == held.epoch + 1
+
+
+@pytest.mark.fault("P25")
+def test_a_lease_from_before_the_clock_went_back_is_taken_over(engine: Engine, connection: Sql) -> None:
+    add(connection, 1)
+    pass_time(connection, 1)
+    stale = leases.take_lease(engine, 1, "other machine")
+    pass_time(connection, 0)
+    assert leases.take_lease(engine, 1, "here").epoch == stale.epoch + 1
+    assert not leases.release(engine, stale, leases.Ending(clean=True, due_in=0))
+
+
+def test_no_wait_that_was_set_lies_too_far(engine: Engine, connection: Sql) -> None:
+    add(connection, 3)
+    longest = LONGEST
+    endings = (
+        leases.Ending(clean=True, due_in=86_400, poll_seconds=86_400),
+        leases.Ending(clean=False, due_in=longest, backfill_in=longest),
+    )
+    connection.execute(
+        "insert into sync.windows (account_id, after, state, next_walk_at)"
+        " values (1, '2026-01-01Z', 'done', now() + interval '30 days')"
+    )
+    for account_id, ending in enumerate(endings, start=1):
+        leases.release(engine, leases.take_lease(engine, account_id, "here"), ending)
+    leases.take_lease(engine, 3, "here")
+    dispatch.throttle(engine, "kloudless", longest, "slow down")
+    assert list(dispatch.forget_what_lies_too_far(engine)) == []
+    assert connection.execute("select count(*) from sync.throttles").fetchone() == (1,)
+    assert list(dispatch.pick(engine, "live", 10)) == list(dispatch.pick(engine, "backfill", 10)) == []
 
 
 def test_a_tenant_with_many_accounts_does_not_keep_the_others_waiting(engine: Engine, connection: Sql) -> None:

@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from tests.conftest import PostgresServer
 from worker.errors import MailmirrorError, StoreUnavailableError, UsageError
 from worker.store.engine import connect, retry_transaction, translated
 
@@ -76,6 +77,22 @@ def test_no_row_and_no_parameter_reaches_a_message(engine: Engine) -> None:
         assert SECRET not in str(refused.value)
         assert refused.value.__cause__ is None
         assert refused.value.__suppress_context__
+
+
+def test_neither_the_layer_below_nor_the_server_s_log_tells_what_a_row_held(
+    engine: Engine, postgres: PostgresServer
+) -> None:
+    begin = postgres.running.log.stat().st_size
+    statement = sa.text("INSERT INTO sync.credentials (account_id, key_id, nonce, ciphertext) VALUES (0, :c, '', '')")
+    with pytest.raises(sa.exc.IntegrityError) as raised, engine.begin() as connection:
+        connection.execute(statement, {"c": SECRET})
+    assert SECRET not in str(raised.value), "hide_parameters"
+    with pytest.raises(sa.exc.IntegrityError), engine.begin() as connection:
+        connection.execute(sa.text("INSERT INTO sync.credentials VALUES (NULL, :c, :c, '', '')"), {"c": SECRET})
+    log = postgres.running.log.read_bytes()[begin:].decode()
+    assert "violates" in log, "the server's log is another one"
+    assert "DETAIL" not in log
+    assert SECRET not in log
 
 
 def test_errors_of_the_driver_itself_are_translated_too(engine: Engine) -> None:

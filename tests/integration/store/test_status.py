@@ -175,3 +175,25 @@ def test_retry_makes_problems_due_but_never_a_held_deletion(engine: Engine, conn
     assert problems.retry(engine, problem_id=other) == 1
     with pytest.raises(UsageError, match="no problem 999"):
         problems.retry(engine, problem_id=999)
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "said"),
+    [
+        ("active", None, None),
+        ("backing_off", "No answer.", "by itself"),
+        ("degraded", "No change events.", "Nothing needs to be done"),
+        ("auth_required", "The token was refused.", "mailmirror accounts token 1 --token-stdin"),
+        ("gone", "The upstream does not know the account.", "mailmirror accounts remove 1"),
+        ("gone", accounts.REMOVED, "mailmirror accounts token 1 --token-stdin"),
+        ("paused", "Paused by a person.", "mailmirror accounts resume 1"),
+    ],
+)
+def test_every_state_says_why_and_what_a_person_must_do(
+    engine: Engine, connection: psycopg.Connection, state: str, reason: str | None, said: str | None
+) -> None:
+    account_id = add(engine)
+    connection.execute("UPDATE sync.accounts SET status = %s, status_reason = %s", (state, reason))
+    for shown in (one(engine, account_id), accounts.get(engine, account_id)):
+        assert (shown.status, shown.status_reason) == (state, reason)
+        assert (said in shown.to_do) if said is not None and shown.to_do is not None else shown.to_do is said
