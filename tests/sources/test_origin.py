@@ -11,7 +11,7 @@ from worker.errors import MailmirrorError, UnreadableError
 from worker.records import PageToken
 from worker.sources import open_source
 from worker.sources._credential import Credential
-from worker.sources._http import _OriginAuth
+from worker.sources._http import Session
 from worker.sources._timestamps import EARLIEST, LATEST
 
 SAMPLE = {"id": "m", "type": "message"}
@@ -40,6 +40,13 @@ def source(upstream: Any, token: str) -> Any:
         "http://user@127.0.0.1:{own}/v1/accounts/1/email/messages/m/",
         "https://127.0.0.1:{own}/v1/accounts/1/email/messages/m/",
         "http://127.0.0.1:{own}@127.0.0.1:{other}/v1/accounts/1/email/messages/m/",
+        "http://user:word@127.0.0.1:{other}/v1/accounts/1/email/messages/m/",
+        "HTTP://LOCALHOST:{other}/v1/accounts/1/email/messages/m/",
+        "http://127.0.0.1.:{other}/v1/accounts/1/email/messages/m/",
+        "http:127.0.0.1:{other}/v1/accounts/1/email/messages/m/",
+        "/\\127.0.0.1:{other}/v1/accounts/1/email/messages/m/",
+        "///127.0.0.1:{other}/v1/accounts/1/email/messages/m/",
+        "@127.0.0.1:{other}/v1/accounts/1/email/messages/m/",
         "/v1/accounts/2/email/messages/m/",
         "/v1/accounts/1/email/messages/m/?labels=x",
         "/elsewhere",
@@ -138,6 +145,45 @@ def test_a_next_page_that_looks_like_an_address_is_refused(upstream: Any, source
         source.window(EARLIEST, LATEST, None, 10)
 
 
+@pytest.mark.parametrize(
+    "page",
+    [
+        "@127.0.0.1:{other}/",
+        "127.0.0.1:{other}",
+        "\\\\127.0.0.1:{other}\\",
+        "?page=1#@127.0.0.1:{other}",
+        "../../../../x",
+    ],
+)
+def test_a_next_page_is_a_value_of_the_query_and_nothing_more(
+    upstream: Any, other_upstream: Any, source: Any, token: str, page: str
+) -> None:
+    from urllib.parse import parse_qs, urlsplit
+
+    page = page.format(other=other_upstream.port)
+    other_upstream.answers = [listing(other_upstream)]
+    upstream.answers = [listing(upstream, next_page=page), listing(upstream)]
+    found = source.window(EARLIEST, LATEST, None, 10).next_page
+    source.window(EARLIEST, LATEST, found, 10)
+    first, second = (urlsplit(asked.target) for asked in upstream.asked)
+    assert second.path == first.path
+    assert parse_qs(second.query)["page"] == [page]
+    assert other_upstream.asked == []
+
+
+@pytest.mark.parametrize("message_id", ["http://127.0.0.1:{other}/m", "//127.0.0.1:{other}/m", "@127.0.0.1:{other}"])
+def test_an_id_that_is_an_address_is_asked_for_at_home(
+    upstream: Any, other_upstream: Any, source: Any, message_id: str
+) -> None:
+    message_id = message_id.format(other=other_upstream.port)
+    other_upstream.answers = [other_upstream.reply({"id": message_id})]
+    upstream.answers = [upstream.reply({"id": message_id})]
+    assert source.message(message_id).id == message_id
+    assert upstream.asked[0].target.startswith("/v1/accounts/1/email/messages/")
+    assert upstream.asked[0].headers["host"] == f"127.0.0.1:{upstream.port}"
+    assert other_upstream.asked == []
+
+
 def test_an_href_is_kept_as_text_and_never_asked_for(upstream: Any, other_upstream: Any, source: Any) -> None:
     href = f"http://127.0.0.1:{other_upstream.port}/v1/accounts/1/storage/files/f"
     other_upstream.answers = [other_upstream.reply({})]
@@ -159,10 +205,13 @@ def test_an_href_is_kept_as_text_and_never_asked_for(upstream: Any, other_upstre
         ("https://sub.api.example.com/x", False),
     ],
 )
-def test_the_credential_is_attached_for_its_origin_alone(url: str, carries: bool) -> None:
-    auth = _OriginAuth(httpx.URL("https://api.example.com/v1"), "Bearer canary")
-    request = next(auth.auth_flow(httpx.Request("GET", url)))
-    assert ("authorization" in request.headers) is carries
+def test_a_request_is_made_for_its_origin_alone(url: str, carries: bool) -> None:
+    session = Session("https://api.example.com/v1", Credential("Bearer", "canary"), timeout=5.0, max_answer=1000)
+    if not carries:
+        with pytest.raises(UnreadableError, match="elsewhere"):
+            session._request("GET", httpx.URL(url), ())
+        return
+    assert session._request("GET", httpx.URL(url), ()).headers["authorization"] == "Bearer canary"
 
 
 def test_an_app_key_goes_as_apikey(upstream: Any) -> None:

@@ -4,6 +4,7 @@ A source module has one function `open(settings, *, upstream_id, token, service)
 has to be registered.
 """
 
+import functools
 import importlib
 import pkgutil
 
@@ -12,6 +13,7 @@ from worker.errors import UsageError
 from worker.ports import Source
 
 
+@functools.cache
 def kinds() -> tuple[str, ...]:
     """Name the sources there are, sorted."""
     return tuple(sorted(found.name for found in pkgutil.iter_modules(__path__) if found.name[0] != "_"))

@@ -1,28 +1,25 @@
-"""The one place that imports httpx: requests to one configured origin, each with a deadline, each answer with a cap.
+"""HTTP as every source speaks it: requests to one configured origin, each with a deadline, each answer with a cap.
 
 A request is built from path segments and query pairs, never from an address the upstream gave, and the
 credential is attached only when scheme, host and port are the configured ones (faults.md B2). Nothing is retried
 here: the engine decides.
 """
 
-import functools
 import ipaddress
 import logging
 import ssl
 import threading
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 from urllib.parse import quote, urlencode
 
-import httpcore
 import httpx
 from msgspec import Struct
 
 from worker.errors import UnreachableError, UnreadableError, UsageError
+from worker.sources._connections import Stream, now, transport
 from worker.sources._credential import Credential
 from worker.sources._headers import is_json, retry_after, served_at
 from worker.sources._inflate import Inflater
@@ -30,12 +27,11 @@ from worker.sources._limits import DOTS
 from worker.sources._refusals import LARGEST_REFUSAL, Call, Refusal, error_of, own_error
 
 CONNECT_TIMEOUT = 10.0
-IDLE_CONNECTION = 4.0
-"""Seconds; below the 5 s after which common servers close, so that a request rarely meets a closing connection."""
 MOST_REDIRECTS = 2
 EXCERPT = 200
 OK = 200
 NO_CONTENT = 204
+HEADERS = (("Accept", "application/json"), ("Accept-Encoding", "gzip"), ("User-Agent", "mailmirror"))
 _DONE = {OK, 201, 202, NO_CONTENT}
 _PORTS = {None, *range(1, 65536)}
 _REDIRECTS = {301, 302, 303, 307, 308}
@@ -58,25 +54,19 @@ class Session:
     Raises UsageError when the root or the credential cannot be used at all.
     """
 
-    def __init__(self, root: str, credential: Credential, *, timeout: float, max_answer: int, connections: int) -> None:
+    def __init__(self, root: str, credential: Credential, *, timeout: float, max_answer: int) -> None:
         self._root = _checked_root(root)
         self._base = str(self._root).rstrip("/")
         self._place = f"{self._root.scheme}://{self._root.netloc.decode()}"
         self._secret = credential.checked()
         self._app_wide = credential.app_wide
-        self._auth = _OriginAuth(self._root, f"{credential.scheme} {credential.secret}")
+        self._headers = (*HEADERS, ("Authorization", f"{credential.scheme} {credential.secret}"))
         self._timeout = timeout
         self._max_answer = max_answer
-        self._deadline = _Deadline()
+        self._under_way: set[Stream] = set()
         self._counting = threading.Lock()
         self._requests = 0
-        self._client = httpx.Client(
-            transport=_Transport(self._deadline, connections),
-            headers={"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "mailmirror"},
-            cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=())),
-            follow_redirects=False,
-            trust_env=False,
-        )
+        self._transport = transport(_origin(self._root))
 
     @property
     def requests(self) -> int:
@@ -95,7 +85,7 @@ class Session:
         Raises what RULES say of a refusal, UnreachableError, and UnreadableError for what is no JSON.
         """
         url = self._url(segments, query)
-        self._deadline.begin(self._timeout)
+        now.begin(self._timeout, self._under_way)
         reply = self._exchange("GET", url, headers)
         for _ in range(MOST_REDIRECTS):
             other = _slash_only(url, reply)
@@ -112,7 +102,7 @@ class Session:
 
     def post_empty(self, call: Call, segments: Sequence[str]) -> None:
         """POST without a body: the one thing this project sends that is no GET (it creates a subscription)."""
-        self._deadline.begin(self._timeout)
+        now.begin(self._timeout, self._under_way)
         self._refuse(call, self._exchange("POST", self._url(segments, ()), ()), _DONE)
 
     def excerpt(self, body: bytes) -> bytes:
@@ -120,8 +110,9 @@ class Session:
         return body[: EXCERPT + len(self._secret)].replace(self._secret, b"***")[:EXCERPT]
 
     def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
+        """Break off what is still being asked; the connections stay for whoever asks the same origin next."""
+        for stream in tuple(self._under_way):
+            stream.cut()
 
     def _url(self, segments: Sequence[str], query: Iterable[tuple[str, str]]) -> httpx.URL:
         if not DOTS.isdisjoint(segments):
@@ -133,16 +124,22 @@ class Session:
     def _exchange(self, method: str, url: httpx.URL, headers: Iterable[tuple[str, str]]) -> "_Reply":
         with self._counting:
             self._requests += 1
-        left = self._deadline.left()
-        timeout = httpx.Timeout(left, connect=min(left, CONNECT_TIMEOUT))
-        request = self._client.build_request(method, url, headers=list(headers), timeout=timeout)
+        request = self._request(method, url, headers)
         with self._translated():
-            response = self._client.send(request, auth=self._auth, stream=True)
+            response = self._transport.handle_request(request)
             try:
                 body = self._body(response)
             finally:
                 response.close()
         return _Reply(response.status_code, response.headers, body, served_at(response.headers.get("date")))
+
+    def _request(self, method: str, url: httpx.URL, headers: Iterable[tuple[str, str]]) -> httpx.Request:
+        """Put the credential on a request, which is made for the configured origin or not at all."""
+        if _origin(url) != _origin(self._root):
+            raise UnreadableError(f"A request would have gone elsewhere than to {self._place}.")
+        left = now.left()
+        timeout = {"connect": min(left, CONNECT_TIMEOUT), "read": left, "write": left, "pool": left}
+        return httpx.Request(method, url, headers=[*self._headers, *headers], extensions={"timeout": timeout})
 
     def _body(self, response: httpx.Response) -> bytes:
         good = response.status_code in _DONE
@@ -194,6 +191,9 @@ class Session:
                 raise UnreachableError(message, kind="tls") from None
             reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else "no connection"
             raise UnreachableError(f"{self._place} cannot be reached: {reason}.", kind="connect") from None
+        except httpx.InvalidURL:
+            # httpx works out where a redirect leads even where it does not follow.
+            raise UnreadableError(f"{self._place} redirects to what is no address.") from None
         except httpx.TransportError as error:
             message = f"{self._place} broke off its answer ({type(error).__name__})."
             raise UnreachableError(message, kind="broken") from None
@@ -204,105 +204,6 @@ class _Reply(Struct, frozen=True):
     headers: Any
     body: bytes
     at: datetime
-
-
-class _OriginAuth(httpx.Auth):
-    """Attaches the credential to requests for one origin and to no other."""
-
-    def __init__(self, root: httpx.URL, value: str) -> None:
-        self._origin = _origin(root)
-        self._value = value
-
-    def auth_flow(self, request: httpx.Request) -> Iterator[httpx.Request]:  # type: ignore[override]  # never sent to
-        if _origin(request.url) == self._origin:
-            request.headers["Authorization"] = self._value
-        yield request
-
-
-class _Deadline(threading.local):
-    """When the request under way in this thread has to be over, by the monotonic clock."""
-
-    until = 0.0
-
-    def begin(self, seconds: float) -> None:
-        self.until = time.monotonic() + seconds
-
-    def left(self) -> float:
-        return max(self.until - time.monotonic(), 0.001)
-
-    def cut(self, timeout: float | None, error: type[Exception]) -> float:
-        left = self.until - time.monotonic()
-        if left <= 0:
-            raise error
-        return left if timeout is None else min(timeout, left)
-
-
-class _Transport(httpx.HTTPTransport):
-    """httpx's transport over a pool whose every read and write ends with the deadline.
-
-    httpx's own read timeout starts again with every byte, so that a slow drip of headers or body would never end
-    (faults.md U6).
-    """
-
-    def __init__(self, deadline: _Deadline, connections: int) -> None:
-        super().__init__(verify=_tls(), trust_env=False)
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=_tls(),
-            max_connections=connections,
-            max_keepalive_connections=connections,
-            keepalive_expiry=IDLE_CONNECTION,
-            network_backend=_Backend(deadline),
-        )
-
-
-class _Backend(httpcore.SyncBackend):
-    def __init__(self, deadline: _Deadline) -> None:
-        self._deadline = deadline
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.NetworkStream:
-        timeout = self._deadline.cut(timeout, httpcore.ConnectTimeout)
-        inner = super().connect_tcp(host, port, timeout, local_address, socket_options)
-        return _Stream(inner, self._deadline)
-
-
-class _Stream(httpcore.NetworkStream):
-    def __init__(self, inner: httpcore.NetworkStream, deadline: _Deadline) -> None:
-        self._inner = inner
-        self._deadline = deadline
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, self._deadline.cut(timeout, httpcore.ReadTimeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._inner.write(buffer, self._deadline.cut(timeout, httpcore.WriteTimeout))
-
-    def close(self) -> None:
-        self._inner.close()
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
-        timeout = self._deadline.cut(timeout, httpcore.ConnectTimeout)
-        return _Stream(self._inner.start_tls(ssl_context, server_hostname, timeout), self._deadline)
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._inner.get_extra_info(info)
-
-
-@functools.cache
-def _tls() -> ssl.SSLContext:
-    """The usual authorities and the machine's own (where a private one is installed), TLS 1.2 or newer."""
-    context = httpx.create_ssl_context(trust_env=False)
-    context.load_default_certs()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
 
 
 def _checked_root(text: str) -> httpx.URL:

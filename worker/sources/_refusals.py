@@ -167,7 +167,9 @@ def error_of(refusal: Refusal) -> MailmirrorError:  # noqa: C901, PLR0911  # one
             return ThrottledError(sentence, retry_after=refusal.retry_after, scope=scope)
         case Means.FAILED:
             sentence = f"The upstream failed to give {what} ({answer})."
-            return UpstreamFailedError(sentence, status=refusal.status, error_code=refusal.code)
+            return UpstreamFailedError(
+                sentence, status=refusal.status, error_code=refusal.code, retry_after=refusal.retry_after
+            )
         case Means.CREDENTIAL:
             scope = "app" if refusal.app_wide else "token"
             owner = "the app key" if refusal.app_wide else "the account's token"

@@ -60,7 +60,6 @@ class Kloudless:
             _credential(settings, token),
             timeout=settings.request_timeout,
             max_answer=settings.max_response,
-            connections=settings.parallel_windows + settings.parallel_fetches,
         )
 
     @property
