@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 
 from tests.acceptance.stage import Mailbox, Mirrored, Upstream, upstream
+from tests.canary import canaries, pytest_runtest_makereport, search_mirror
+
+__all__ = ["canaries", "pytest_runtest_makereport"]
 
 HERE = Path(__file__).parent
 
@@ -21,8 +24,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def shared_upstream() -> Iterator[Upstream]:
-    """A sandbox without accounts; tests add their own and leave its clock alone."""
-    with upstream("--accounts", "0") as running:
+    """A sandbox without accounts, its secrets marked; tests add their own and leave its clock alone."""
+    with upstream("--accounts", "0", module="tests.canary") as running:
         yield running
 
 
@@ -39,7 +42,7 @@ MakeMirror = Callable[..., Mirrored]
 
 @pytest.fixture
 def mirror_of(database: str, tmp_path: Path) -> Iterator[MakeMirror]:
-    """Make mirrors of mailboxes in a fresh database; they are closed at the end."""
+    """Make mirrors of mailboxes in a fresh database; they are closed at the end, and searched for what may not be."""
     made: list[Mirrored] = []
 
     def make(box: Mailbox, **settings: Any) -> Mirrored:
@@ -49,3 +52,6 @@ def mirror_of(database: str, tmp_path: Path) -> Iterator[MakeMirror]:
     yield make
     for mirrored in made:
         mirrored.close()
+    if made:
+        url = database.replace("postgresql+psycopg://", "postgresql://", 1)
+        search_mirror(url, {**made[0].environment(), "DATABASE_URL": url})

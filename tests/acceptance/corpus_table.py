@@ -19,8 +19,8 @@ from typing import Any
 import psycopg
 
 from tests.acceptance.stage import ROOT, Mirrored, upstream
+from tests.conftest import prepare
 from worker.local.postgres import RunningPostgres, start
-from worker.store import migrations
 
 PAGE = ROOT / "docs" / "corpus.md"
 FILES = (
@@ -72,8 +72,7 @@ def measure(postgres: RunningPostgres, path: Path, switches: tuple[str, ...]) ->
     name = f"corpus_{os.urandom(4).hex()}"
     with psycopg.connect(postgres.url, autocommit=True) as connection:
         connection.execute(f"create database {name}".encode())
-    url = f"{postgres.url.rpartition('/')[0]}/{name}"
-    migrations.upgrade(url.replace("postgresql://", "postgresql+psycopg://", 1))
+    url = prepare(f"{postgres.url.rpartition('/')[0]}/{name}")
     with tempfile.TemporaryDirectory() as data, upstream("--mbox", str(path), *switches) as running:
         mirrored = Mirrored(url, running.served()[0], Path(data))
         try:

@@ -14,6 +14,7 @@ from typing import Any
 
 import psycopg
 
+from tests.conftest import as_superuser
 from tests.truth import Report, differences
 from worker.bootstrap import Mirror
 from worker.bootstrap import Report as RunReport
@@ -67,9 +68,9 @@ class Upstream:
 
 
 @contextmanager
-def upstream(*arguments: str) -> Iterator[Upstream]:
-    """Run a sandbox for the length of a with block."""
-    command = [sys.executable, "-m", "worker.sandbox", "--port", "0", *arguments]
+def upstream(*arguments: str, module: str = "worker.sandbox") -> Iterator[Upstream]:
+    """Run a sandbox for the length of a with block; `tests.canary` runs one whose secrets are marked."""
+    command = [sys.executable, "-m", module, "--port", "0", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as process:
         try:
             assert process.stdout is not None
@@ -158,7 +159,8 @@ class Mirrored:
         self, database_url: str, box: Mailbox, data: Path, *, tenant: str = "default", **settings: Any
     ) -> None:
         self.database_url = database_url
-        self.plain_url = database_url.replace("postgresql+psycopg://", "postgresql://", 1)
+        self.plain_url = as_superuser(database_url)
+        """For the test's own acts: it moves the clock and tampers with rows."""
         self.box = box
         self.settings = settings_for(database_url, box.upstream.url, data, **settings)
         self.mirror = Mirror.open(self.settings, make_keys=True)
@@ -175,7 +177,7 @@ class Mirrored:
     def environment(self) -> dict[str, str]:
         """What a process of its own needs in its environment to work on the same mirror."""
         return {
-            "DATABASE_URL": self.plain_url,
+            "DATABASE_URL": self.database_url,
             "MAILMIRROR_KLOUDLESS_URL": self.settings.kloudless_url,
             "MAILMIRROR_DATA": str(self.settings.data),
         }
@@ -215,7 +217,7 @@ class Mirrored:
     def truth(self) -> Report:
         """Let the judge compare."""
         return differences(
-            self.database_url,
+            self.plain_url,
             self.box.upstream.admin_url,
             self.box.id,
             self.id,

@@ -33,6 +33,8 @@ class Demo:
     mark: str
     family: dict[int, psutil.Process] = field(default_factory=dict)
     folders: set[Path] = field(default_factory=set)
+    logins: set[tuple[str, str | None]] = field(default_factory=set)
+    """As whom Celery's processes connect to Postgres, and what they know of its owner."""
 
     def look(self) -> None:
         """Remember every process below the demo, and the temporary folders they work in."""
@@ -41,6 +43,10 @@ class Demo:
                 self.family.setdefault(child.pid, child)
         for child in list(self.family.values()):
             with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                if "celery" in child.cmdline():
+                    told = child.environ()
+                    user = told["DATABASE_URL"].partition("://")[2].partition(":")[0]
+                    self.logins.add((user, told.get("MAILMIRROR_OWNER_URL")))
                 for text in (child.cwd(), *child.cmdline()):
                     if (found := Path(text)).name != "" and "mailmirror-" in text:
                         self.folders.add(found)
@@ -129,6 +135,7 @@ def test_the_demo_proves_its_mirrors_equal_and_leaves_nothing(tmp_path: Path) ->
         assert told.count("equal, field by field") == 2
         assert "NOT" not in told
         assert told.count("?\n") == 3, "it asks three questions"
+        assert story.logins == {("mailmirror_worker", None)}
         assert "(SIGKILL)" in output.err.read_text()
         assert "503" in output.err.read_text()
         assert "Traceback" not in output.read()

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.conftest import calm_upstream, mirror_of, shared_upstream
+from tests.canary import canaries, pytest_runtest_makereport
 from tests.faults import matrix
 
-__all__ = ["calm_upstream", "mirror_of", "shared_upstream"]
+__all__ = ["calm_upstream", "canaries", "mirror_of", "pytest_runtest_makereport", "shared_upstream"]
 
 HERE = Path(__file__).parent
 STAGE = {"shared_upstream", "calm_upstream", "mirror_of"}

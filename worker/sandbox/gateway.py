@@ -39,12 +39,15 @@ class Gateway:
         call.n = world.count
         route = self._route(call)
         hit = world.faults.matching(call) if world.faults.armed else []
+        made_up = _armed(hit, call, world)
         try:
-            answer = _armed(hit, call, world) or self._handle(route, call)
+            answer = made_up or self._handle(route, call)
         except ApiError as error:
             answer = error_reply(error)
         if hit:
-            _spoil(hit, call, world, answer)
+            if made_up is None and answer.status == _OK:
+                _change(hit, call, world, answer)
+            _spoil(hit, world, answer)
         world.counters[f"{call.route} {answer.status}"] += 1
         query = "&".join(f"{key}={value}" for key, value in call.query)
         world.requests.append(Seen(call.n, call.method, call.path, query, answer.status, call.account_id, call.route))
@@ -175,11 +178,11 @@ def _armed(hit: list[Fault], call: Call, world: World) -> Reply | None:
     return None
 
 
-def _spoil(hit: list[Fault], call: Call, world: World, answer: Reply) -> None:
-    """Apply faults inside the JSON, then those of the wire."""
+def _change(hit: list[Fault], call: Call, world: World, answer: Reply) -> None:
+    """Apply faults inside the JSON of an answer of ours; what a fault has made up holds nothing to change."""
     doc: Any = None
     for fault in hit:
-        if fault.kind not in CHANGES or answer.status != _OK:
+        if fault.kind not in CHANGES:
             continue
         if doc is None:
             doc = json.loads(wire.unpacked(answer))
@@ -189,6 +192,10 @@ def _spoil(hit: list[Fault], call: Call, world: World, answer: Reply) -> None:
             world.faults.count(fault)
             answer.body = (doc if fault.kind == "poison_page" else dump(doc)).encode()
             answer.packed = None
+
+
+def _spoil(hit: list[Fault], world: World, answer: Reply) -> None:
+    """Apply faults of the wire."""
     for fault in hit:
         if fault.kind in WIRES:
             answer.body, answer.packed = wire.unpacked(answer), None

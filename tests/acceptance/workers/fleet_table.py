@@ -23,9 +23,10 @@ import psutil
 from tests.acceptance.corpus_table import machine
 from tests.acceptance.stage import ROOT, Mailbox, Upstream, upstream
 from tests.acceptance.workers.fleet import Fleet, running, wait_until
+from tests.conftest import prepare
 from worker.local.postgres import start
 from worker.local.valkey import start_valkey
-from worker.store import accounts, migrations
+from worker.store import accounts
 
 PAGE = ROOT / "docs" / "fleet.md"
 SMALL, SMALL_MESSAGES = 49, 200
@@ -160,12 +161,12 @@ def at_work(folder: Path) -> Iterator[tuple[Fleet, Upstream, dict[str, int], str
         start_valkey() as valkey,
         upstream("--accounts", str(SMALL), "--messages", str(SMALL_MESSAGES)) as serving,
     ):
-        migrations.upgrade(postgres.url.replace("postgresql://", "postgresql+psycopg://", 1))
+        url = prepare(postgres.url)
         settings = {"MAILMIRROR_POLL_SECONDS": POLL, "MAILMIRROR_POLL_SLOWEST": POLL,
                     "MAILMIRROR_DISPATCH_SECONDS": DISPATCH, "MAILMIRROR_SLICE_SECONDS": 30,
                     "MAILMIRROR_BACK_OFF": 10}  # fmt: skip
         as_text = {name: str(value) for name, value in settings.items()}
-        with running(Fleet(postgres.url, valkey.url, serving.url, folder, **as_text)) as fleet:
+        with running(Fleet(url, valkey.url, serving.url, folder, **as_text)) as fleet:
             roles = {
                 "worker live": fleet.worker("live").pid, "worker backfill": fleet.worker("backfill").pid,
                 "beat": fleet.beat().pid, "PostgreSQL": postgres.pid, "Valkey": valkey.pid,

@@ -59,14 +59,27 @@ def watching(url: str) -> Iterator[Watched]:
             thread.join()
 
 
-def put(fleet: Fleet, task: str, arguments: object, *, serializer: str = "json", queue: str = "live") -> None:
+def put(
+    fleet: Fleet,
+    task: str,
+    arguments: object,
+    options: object = None,
+    *,
+    serializer: str = "json",
+    queue: str = "live",
+    **odd_headers: object,
+) -> None:
     """Put a message into a queue by hand."""
     headers = {"lang": "py", "task": task, "id": f"by-hand-{task}", "root_id": None, "parent_id": None, "group": None,
                "retries": 0, "eta": None, "expires": None, "timelimit": [None, None], "argsrepr": "", "kwargsrepr": "",
-               "origin": "test", "ignore_result": True}  # fmt: skip
+               "origin": "test", "ignore_result": True, **odd_headers}  # fmt: skip
     with kombu.Connection(fleet.redis_url) as connection, connection.channel() as channel:
         producer = kombu.Producer(channel, auto_declare=False)
-        body = [arguments, {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]
+        body = [
+            arguments,
+            {} if options is None else options,
+            {"callbacks": None, "errbacks": None, "chain": None, "chord": None},
+        ]
         producer.publish(body, exchange="", routing_key=queue, serializer=serializer, headers=headers,
                          correlation_id=headers["id"], delivery_mode=2)  # fmt: skip
 
@@ -75,3 +88,9 @@ def everything_was_taken(fleet: Fleet) -> bool:
     """Whether the queues are empty and no task is under way."""
     with redis.Redis.from_url(fleet.redis_url) as client:
         return not (client.llen("live") or client.llen("backfill") or client.hlen("unacked"))
+
+
+def put_raw(fleet: Fleet, message: bytes, queue: str = "live") -> None:
+    """Put bytes into a queue that are not even a message."""
+    with redis.Redis.from_url(fleet.redis_url) as client:
+        client.lpush(queue, message)

@@ -2,6 +2,8 @@
 
 from contextlib import ExitStack
 
+import pytest
+
 from tests.acceptance.stage import Upstream
 from tests.acceptance.test_moving_mailbox import churning
 from tests.acceptance.workers.conftest import MakeFleet
@@ -27,6 +29,7 @@ def at_rest(fleet: Fleet) -> None:
     wait_until(lambda: fleet.one(busy) == 0, "an end of all turns")
 
 
+@pytest.mark.fault("P11")
 def test_two_and_three_beats_ring_no_more_than_one(calm_upstream: Upstream, fleet_of: MakeFleet) -> None:
     fleet = fleet_of()
     boxes = [calm_upstream.mailbox(MESSAGES) for _ in range(ACCOUNTS)]

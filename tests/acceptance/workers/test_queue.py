@@ -5,13 +5,15 @@ import pickle
 import re
 from pathlib import Path
 
+import pytest
 import redis
 
 from tests.acceptance.stage import Upstream
 from tests.acceptance.test_moving_mailbox import churning
 from tests.acceptance.workers.conftest import MakeFleet
 from tests.acceptance.workers.fleet import tracebacks, wait_until
-from tests.acceptance.workers.queues import everything_was_taken, put, watching
+from tests.acceptance.workers.queues import everything_was_taken, put, put_raw, watching
+from tests.canary import search
 from worker.store import accounts
 
 NOBODY = 4242
@@ -35,6 +37,7 @@ class Touch:
         return (Path.touch, (self.path,))  # type: ignore[return-value]  # a call is a call
 
 
+@pytest.mark.fault("P23")
 def test_a_stranger_s_message_neither_runs_nor_stops_the_worker(
     calm_upstream: Upstream, fleet_of: MakeFleet, tmp_path: Path
 ) -> None:
@@ -61,6 +64,65 @@ def test_a_stranger_s_message_neither_runs_nor_stops_the_worker(
     fleet.must_be_equal()
 
 
+def test_hostile_arguments_are_refused_and_not_even_repeated(
+    calm_upstream: Upstream, fleet_of: MakeFleet, tmp_path: Path
+) -> None:
+    fleet = fleet_of()
+    box = calm_upstream.mailbox(30)
+    account = fleet.add(box)
+    trap = tmp_path / "trapped"
+    sync = "mailmirror.sync_account"
+    put(fleet, sync, [f"{account}; drop table sync.accounts; --"])
+    put(fleet, sync, [f"{account}"])
+    put(fleet, sync, [f"{account} or 1=1\n[2026-01-01 00:00:00] a forged line"])
+    put(fleet, sync, [[account]])
+    put(fleet, sync, [True])
+    put(fleet, sync, [None])
+    put(fleet, sync, [float(account)])
+    put(fleet, sync, [account, "more", CANARY])
+    put(fleet, sync, [account], {"purge": True, "url": "http://evil.example"})
+    put(fleet, sync, {"account_id": account})
+    put(fleet, sync, ["x" * 20_000_000])
+    put(fleet, sync, [account], serializer="yaml")
+    put(fleet, sync, [Touch(trap)], serializer="pickle", queue="backfill")
+    put(fleet, "os.system", [f"touch {trap}"])
+    put(fleet, "celery.backend_cleanup", [])
+    put(fleet, "mailmirror.dispatch", [account, {"x": CANARY}])
+    worker = fleet.worker()
+    wait_until(lambda: everything_was_taken(fleet), "an empty queue")
+    assert worker.running
+    assert not trap.exists()
+    log = fleet.log()
+    assert log.count("A task was refused that names no account") >= 7
+    for word in ("drop table", "forged", CANARY, "evil.example", "xxxxxxxx", str(trap)):
+        assert word not in log, log[max(0, log.index(word) - 500) :][:1000]
+    assert fleet.one("select count(*) from sync.runs") == 0, "nothing hostile was run"
+    fleet.beat()
+    fleet.wait_for_rest()
+    fleet.must_be_equal()
+
+
+def test_bytes_that_are_no_message_stop_no_worker(calm_upstream: Upstream, fleet_of: MakeFleet) -> None:
+    fleet = fleet_of()
+    fleet.add(calm_upstream.mailbox(30))
+    for garbage in (
+        b"",
+        b"garbage",
+        b"{}",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b'{"body": 1}',
+        b'{"body": "x", "headers": {}}',
+    ):
+        put_raw(fleet, garbage)
+    worker = fleet.worker()
+    fleet.beat()
+    fleet.wait_for_rest()
+    assert worker.running
+    fleet.must_be_equal()
+
+
 def test_accounts_that_cannot_be_mirrored_cost_a_line_at_most(calm_upstream: Upstream, fleet_of: MakeFleet) -> None:
     fleet = fleet_of()
     good, paused, kept, purged = (fleet.add(calm_upstream.mailbox(20)) for _ in range(4))
@@ -76,6 +138,7 @@ def test_accounts_that_cannot_be_mirrored_cost_a_line_at_most(calm_upstream: Ups
     worker = fleet.worker()
     wait_until(lambda: everything_was_taken(fleet), "an empty queue")
     put(fleet, "mailmirror.sync_account", [good], queue="backfill")
+    fleet.beat()  # on a busy machine one turn may be too short
     wait_until(lambda: fleet.count(good) == 20, "the account behind them")
     assert worker.running
     log = fleet.log()
@@ -101,6 +164,7 @@ def test_what_lies_in_the_queue_is_an_account_s_number(calm_upstream: Upstream, 
     assert {json.dumps(found) for found in watched.arguments("mailmirror.dispatch")} == {"[[], {}]"}
     assert watched.kinds() == {"application/json"}
     assert watched.etas() == {None}
+    search("the messages of tasks", json.dumps(watched.messages))
     with redis.Redis.from_url(fleet.redis_url) as client:
         assert list(client.keys("celery-task-meta*")) == []
 

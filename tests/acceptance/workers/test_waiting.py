@@ -72,6 +72,7 @@ def test_a_limit_lets_wait_whom_it_is_meant_for(pair: Pair) -> None:
     fleet.must_be_equal()
 
 
+@pytest.mark.fault("U39")
 def test_an_account_that_needs_a_person_waits_for_one(calm_upstream: Upstream, pair: Pair) -> None:
     fleet, one, first, other, second = pair
     third = fleet.add(calm_upstream.mailbox(20))
