@@ -2,13 +2,18 @@
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo up check test format migrate revision lock clean
+.PHONY: help demo up check test test-faults soak bench format migrate revision lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 # Test processes side by side; each has a PostgreSQL of its own.
 JOBS ?= 2
+MINUTES ?= 10
+# How much `make test-faults` tries.
+POINTS ?= 120
+SEEDS ?= 300
+PAYLOADS ?= 400
 
 # Enough to run it; where the development set-up is, that has it all.
 RUNNABLE := $(VENV)/$(if $(wildcard $(VENV)/.installed),.ready,.runnable)
@@ -19,7 +24,7 @@ PYTHON ?= $(shell for name in python3.14 python3.13 python3.12 python3.11 python
 	&& echo "$$name" && break; done)
 
 help: ## list the targets
-	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(RUNNABLE) ## the whole story on this machine in half a minute; nothing is left behind
 	@$(BIN)/mailmirror demo $(DEMO)
@@ -34,8 +39,22 @@ check: $(VENV)/.ready ## format, lint, types, contracts and the tests that need 
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q -n $(JOBS) -m "not postgres and not server and not slow"
 
-test: $(VENV)/.ready ## all tests, on a PostgreSQL that they start and stop themselves
-	$(BIN)/pytest -n $(JOBS) --dist worksteal
+test: $(VENV)/.ready ## all tests but the thorough ones, on a PostgreSQL that they start and stop themselves
+	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not thorough"
+
+# Every step and many lines to be killed at, more seeds and payloads, every mutant; ends with how much was tried.
+test-faults: $(VENV)/.ready ## the fault suite with large samples, and the thorough tests (under 20 minutes)
+	MAILMIRROR_TEST_POINTS=$(POINTS) MAILMIRROR_TEST_SIM_SEEDS=0-$(SEEDS) MAILMIRROR_TEST_PAYLOADS=$(PAYLOADS) \
+	MAILMIRROR_TEST_SEEDS="1 2 3" $(BIN)/pytest -n $(JOBS) --dist worksteal -p tests.faults.figures \
+	tests/faults tests/acceptance/workers tests/acceptance/test_killed.py tests/acceptance/test_moving_mailbox.py
+
+soak: $(VENV)/.ready ## changes, faults and deaths for ten minutes: make soak MINUTES=60; samples in .data/soak
+	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) --keep .data/soak
+
+# The tools we are compared with live in an environment of their own; only some parts need them.
+PEERS := .venv-bench
+bench: $(VENV)/.ready $(if $(ONLY),$(if $(findstring path,$(ONLY)),$(PEERS)/.installed),$(PEERS)/.installed) ## measure, with one table at the end (15 minutes); a part alone: make bench ONLY=store
+	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
 
 format: $(VENV)/.ready ## format the code and repair what the linter can
 	$(BIN)/ruff format .
@@ -63,7 +82,7 @@ lock: ## pin the dependencies anew from pyproject.toml (needs uv)
 	grep -c == requirements.lock requirements-local.lock requirements-dev.lock
 
 clean: ## remove .venv and caches; data in .data stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov dist
+	rm -rf $(VENV) $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov dist
 	find worker models tests alembic -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- set-up ----------------------------------------------------------------------------------------
@@ -82,6 +101,11 @@ INSTALL_SELF := $(PIP) install --no-index --no-deps --no-build-isolation --edita
 
 $(VENV)/.installed: requirements-dev.lock
 	$(call install,$<)
+	@touch $@
+
+$(PEERS)/.installed: benchmarks/requirements.lock | $(VENV)/.ready
+	@"$(BIN)/python" -m venv --clear $(PEERS)
+	@$(PEERS)/bin/python -m pip --disable-pip-version-check --no-input --quiet install --require-hashes --only-binary :all: -r $<
 	@touch $@
 
 $(VENV)/.ready: $(VENV)/.installed pyproject.toml

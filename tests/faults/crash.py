@@ -1,12 +1,14 @@
-"""Runs of `Mirror.sync` in forked children that are killed at a numbered step.
+"""Runs of `Mirror.sync` in forked children that are killed at a numbered step, or at a numbered line of our code.
 
 A step is a point before each SQL statement, COPY, commit and rollback, before each HTTP request is sent, after its
 head has come, and after its body was read. With one window and one message at a time the steps of a run follow one
-another as in the run before, so that a number says where it was killed.
+another as in the run before, so that a number says where it was killed. Lines are those of `worker`, counted as they
+are executed in any thread; two runs differ by a few.
 
     server, one for many runs:   python -m tests.faults.crash
-    asked, one line of JSON:     {"settings": {variable: text}, "account": 7, "kill_at": 12}   (0: let it run)
-    answered, one line of JSON:  {"steps": 12, "last": "commit", "killed": true}
+    asked, one line of JSON:     {"settings": {variable: text}, "account": 7, "kill_at": 12, "unit": "step"}
+                                 (kill_at 0: let it run)
+    answered, one line of JSON:  {"steps": 12, "last": "commit", "killed": true, "fresh": []}
 
 The server imports everything once and forks for each run; a child makes its own connections.
 """
@@ -18,11 +20,12 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from types import CodeType, FrameType
+from typing import IO, Any, Literal
 
 import httpx
 import psycopg
@@ -31,6 +34,8 @@ from worker.bootstrap import Mirror
 from worker.config import from_environment
 
 ROOT = Path(__file__).resolve().parents[2]
+OURS = str(ROOT / "worker") + os.sep
+Unit = Literal["step", "line"]
 
 
 class Steps:
@@ -40,16 +45,26 @@ class Steps:
         self._kill_at = kill_at
         self._tell = tell
         self._lock = threading.Lock()
+        self._seen: set[object] = set()
         self.count = 0
+        self.fresh: list[int] = []
+        """Numbers of the steps that were the first of their kind."""
 
-    def pass_by(self, what: str) -> None:
+    def pass_by(self, what: Callable[[], str], kind: object = None) -> None:
         """Note that the process is about to do this."""
         with self._lock:
             self.count += 1
-            os.pwrite(self._tell, json.dumps({"steps": self.count, "last": what[:60]}).ljust(120).encode(), 0)
+            if kind not in self._seen:
+                self._seen.add(kind)
+                self.fresh.append(self.count)
             if self.count == self._kill_at:
+                self.tell(what())
                 os.kill(os.getpid(), signal.SIGKILL)
                 signal.pause()
+
+    def tell(self, last: str) -> None:
+        """Leave word of how far this process has come."""
+        os.pwrite(self._tell, json.dumps({"steps": self.count, "last": last[:60], "fresh": self.fresh}).encode(), 0)
 
 
 def count_steps(steps: Steps) -> None:
@@ -59,7 +74,7 @@ def count_steps(steps: Steps) -> None:
         inner = getattr(owner, name)
 
         def wrapped(self: Any, *arguments: Any, **more: Any) -> Any:
-            steps.pass_by(what(*arguments))
+            steps.pass_by(lambda: what(*arguments))
             return inner(self, *arguments, **more)
 
         setattr(owner, name, wrapped)
@@ -75,19 +90,51 @@ def count_steps(steps: Steps) -> None:
     send = httpx.HTTPTransport.handle_request
 
     def sent(self: Any, request: httpx.Request) -> httpx.Response:
-        steps.pass_by(f"http send {request.url.path}")
+        steps.pass_by(lambda: f"http send {request.url.path}")
         response = send(self, request)
-        steps.pass_by("http head")
+        steps.pass_by(lambda: "http head")
         return response
 
     httpx.HTTPTransport.handle_request = sent  # type: ignore[method-assign]  # what a wrapper is
 
 
-def run(settings: dict[str, str], account: int, kill_at: int, tell: int) -> None:
-    """Sync the account to its rest in this process, counting its steps."""
+def count_lines(lines: Steps) -> None:
+    """Count every line of ours that any thread of this process executes from now on."""
+
+    def passed(code: CodeType, line: int) -> None:
+        lines.pass_by(lambda: f"{code.co_filename.removeprefix(OURS)}:{line}", (code, line))
+
+    if sys.version_info >= (3, 12):
+        events = sys.monitoring
+
+        def reached(code: CodeType, line: int) -> object:
+            return passed(code, line) if code.co_filename.startswith(OURS) else events.DISABLE
+
+        events.use_tool_id(events.COVERAGE_ID, "crash")
+        events.register_callback(events.COVERAGE_ID, events.events.LINE, reached)
+        events.set_events(events.COVERAGE_ID, events.events.LINE)
+        return
+
+    def traced(frame: FrameType, event: str, _: object) -> Any:
+        if not frame.f_code.co_filename.startswith(OURS):
+            return None
+        if event == "line":
+            passed(frame.f_code, frame.f_lineno)
+        return traced
+
+    threading.settrace(traced)
+    sys.settrace(traced)
+
+
+def run(settings: dict[str, str], account: int, kill_at: int, unit: Unit, tell: int) -> None:
+    """Sync the account to its rest in this process, counting its steps or lines."""
     mirror = Mirror.open(from_environment({**os.environ, **settings}))
-    count_steps(Steps(kill_at, tell))
-    mirror.sync(account, stop=lambda: False)
+    steps = Steps(kill_at, tell)
+    (count_steps if unit == "step" else count_lines)(steps)
+    try:
+        mirror.sync(account, stop=lambda: False)
+    finally:
+        steps.tell("the end")
 
 
 def serve(asked: IO[str], answer: IO[str]) -> None:
@@ -100,7 +147,7 @@ def serve(asked: IO[str], answer: IO[str]) -> None:
             if pid == 0:
                 _child(task, noted.fileno())
             _, status = os.waitpid(pid, 0)
-            told = json.loads(os.pread(noted.fileno(), 4096, 0) or b"{}")
+            told = json.loads(os.pread(noted.fileno(), 1 << 20, 0) or b"{}")
             killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
             answer.write(json.dumps({"killed": killed, "code": status, **told}) + "\n")
             answer.flush()
@@ -109,7 +156,7 @@ def serve(asked: IO[str], answer: IO[str]) -> None:
 def _child(task: dict[str, Any], tell: int) -> None:
     code = 1
     try:
-        run(task["settings"], task["account"], task["kill_at"], tell)
+        run(task["settings"], task["account"], task["kill_at"], task["unit"], tell)
         code = 0
     except BaseException:  # noqa: BLE001  # a forked child ends here whatever happens; its words go to the test's output
         import traceback
@@ -127,6 +174,7 @@ class Died:
     steps: int
     last: str
     killed: bool
+    fresh: Sequence[int]
 
 
 class Forks:
@@ -135,15 +183,16 @@ class Forks:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
-    def sync(self, settings: dict[str, str], account: int, kill_at: int = 0) -> Died:
+    def sync(self, settings: dict[str, str], account: int, kill_at: int = 0, unit: Unit = "step") -> Died:
         """Sync in a child that is killed at a step; fails when the child ends in any other way than it should."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({"settings": settings, "account": account, "kill_at": kill_at}) + "\n")
+        task = {"settings": settings, "account": account, "kill_at": kill_at, "unit": unit}
+        self._process.stdin.write(json.dumps(task) + "\n")
         self._process.stdin.flush()
         told = json.loads(self._process.stdout.readline())
         assert told["killed"] or told["code"] == 0, f"the run failed by itself: {told}"
-        return Died(told["steps"], told["last"], told["killed"])
+        return Died(told["steps"], told["last"], told["killed"], told["fresh"])
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.rows import FLEETS, IDS, PARTS, ROWS, Row
+from tests.faults.rows import IDS, PARTS, ROWS, Row
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "faults.md"
@@ -53,12 +53,6 @@ class Collector:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         check(items)
-        places = {place(item) for item in items}
-        for unmarked, ids in FLEETS.items():
-            if unmarked not in places:
-                raise pytest.UsageError(f"tests/faults/rows.py counts {unmarked}, which there is not")
-            for id_ in ids:
-                self.tests[id_].add(unmarked)
         for item in items:
             for mark in item.iter_markers("fault"):
                 for id_ in mark.args:

@@ -55,10 +55,10 @@ MUTANTS = (
         (
             Edit(
                 "worker.sync.run",
-                "        outcome = self._store.commit(admitted)\n",
+                "        outcome = self._store.commit(batch)\n",
                 "        if batch.cursor is not None and batch.ledger == LedgerChange():\n"
                 "            self._store.commit(Batch(stream='activity', cursor=batch.cursor))\n"
-                "        outcome = self._store.commit(admitted)\n",
+                "        outcome = self._store.commit(batch)\n",
             ),
         ),
         (f"{ENGINE}::test_a_later_run_cut_off_at_any_commit_is_made_good_by_events_alone",),
@@ -77,7 +77,7 @@ MUTANTS = (
                 "            self.poll = poll\n"
                 "            from worker.records import CursorMove\n"
                 "            from worker.sync.activity import _drain\n"
-                "            moved = CursorMove(_drain(self._source, self._store))\n"
+                "            moved = CursorMove(_drain(self._source, self._store)[0])\n"
                 "            self._commit(Batch(stream='activity', cursor=moved, polled=True))\n"
                 "        while not stop():\n            self.poll()\n",
             ),
@@ -153,12 +153,19 @@ MUTANTS = (
     ),
     Mutant(
         "token sent to any origin",
-        (Edit("worker.sources._http", "if _origin(request.url) == self._origin:", "if True:"),),
-        ("tests/sources/test_origin.py::test_the_credential_is_attached_for_its_origin_alone",),
+        (Edit("worker.sources._http", "if _origin(url) != _origin(self._root):", "if False:"),),
+        ("tests/sources/test_origin.py::test_a_request_is_made_for_its_origin_alone",),
     ),
     Mutant(
         "redirects followed",
-        (Edit("worker.sources._http", "follow_redirects=False", "follow_redirects=True"),),
+        (
+            Edit("worker.sources._http", "if _origin(url) != _origin(self._root):", "if False:"),
+            Edit(
+                "worker.sources._http",
+                '    path, question, rest = url.raw_path.partition(b"?")\n',
+                "    return target\n",
+            ),
+        ),
         ("tests/sources/test_origin.py::test_a_redirect_to_anything_but_the_slash_is_not_followed",),
     ),
     Mutant(

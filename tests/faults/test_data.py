@@ -1,7 +1,11 @@
-"""Anything an upstream may put into a message goes through reading and a real Postgres, and comes back."""
+"""Anything an upstream may put into a message goes through reading and a real Postgres, and comes back.
+
+MAILMIRROR_TEST_PAYLOADS=600 makes up so many pages, and as many texts.
+"""
 
 import itertools
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +19,7 @@ from hypothesis import strategies as st
 from sqlalchemy.engine import Engine
 
 from tests.conftest import PostgresServer
+from tests.faults import figures
 from tests.integration.store.mail import leased, listed, table
 from tests.sources.answers import NOW, one, page_of
 from tests.sources.test_payloads import wild_message, written
@@ -26,6 +31,7 @@ from worker.store.postgres import PostgresStore
 
 ROOT = Path(__file__).resolve().parents[2]
 NUMBERS = itertools.count(1)
+PAYLOADS = int(os.environ.get("MAILMIRROR_TEST_PAYLOADS", "60"))
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +67,12 @@ def fields(message: Message) -> tuple[Any, ...]:
 
 
 @pytest.mark.fault("D1", "D2", "D4", "D5", "D6", "D9", "D15", "D18")
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=PAYLOADS, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(wild_message, max_size=5), st.booleans())
 def test_a_page_of_anything_is_stored_but_for_what_it_says_is_none(
     opened: tuple[Engine, psycopg.Connection[Any]], objects: list[Any], escaped: bool
 ) -> None:
+    figures.count("payloads")
     good = {"id": "good", "subject": "untouched", "created": "2020-02-29T23:59:59Z"}
     envelope = {"next_page": None, "type": "object_list", "objects": [*objects, good]}
     page = _decode.message_page(written(envelope, escaped=escaped), NOW, keep_raw=False)
@@ -108,9 +115,10 @@ def test_text_that_means_something_elsewhere_comes_back_as_it_went_in(
 
 
 @pytest.mark.fault("D14")
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=PAYLOADS, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=200))
 def test_any_text_comes_back_as_it_went_in(opened: tuple[Engine, psycopg.Connection[Any]], text: str) -> None:
+    figures.count("payloads")
     message = Message(id="m", subject=text, body=text, sender=Person(text, text), labels=(Label("l", text),))
     assert kept(opened, message)["m"][0] == text
 

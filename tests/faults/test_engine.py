@@ -1,13 +1,15 @@
 """Faults that a store in memory shows best: every commit may be the last, and there may be very many events."""
 
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 
 import pytest
 
 from tests.unit.sync.ends import NOW, Mailbox, MemoryStore
 from tests.unit.sync.test_run import make_due, run, spread
 from worker.errors import LeaseLostError
-from worker.records import ActivityPage, Batch, Cursor, Event, Outcome
+from worker.records import ActivityPage, Batch, Cursor, Event, MessagePage, Outcome, PageToken
+from worker.sync.limits import BEGINNING, END
 
 
 def changed(mailbox: Mailbox) -> None:
@@ -137,3 +139,52 @@ def test_an_upstream_set_back_to_an_older_state_is_followed_by_the_next_walks() 
     assert store.live.keys() == mailbox.messages.keys(), "I1"
     assert {"new", "late", "newer"} <= store.dead.keys(), "I12: asked for by GET, then gone"
     assert {"m00003", "m00020"} <= store.live.keys()
+
+
+class Reader(Mailbox):
+    """An upstream that reads the two bounds of a listing in its own way."""
+
+    def __init__(self, reads: "Read") -> None:
+        super().__init__(spread(300, timedelta(days=30)))
+        self._reads = reads
+
+    def window(self, after: datetime, before: datetime, page: PageToken | None, size: int) -> MessagePage:
+        lower = after if after.year == BEGINNING.year else self._reads[0](after)
+        upper = before if before.year == END.year else self._reads[1](before)
+        return super().window(lower, upper, page, size)
+
+
+def moved(by: timedelta) -> Callable[[datetime], datetime]:
+    return lambda bound: bound + by
+
+
+def midnight(bound: datetime) -> datetime:
+    return bound.replace(hour=0, minute=0, second=0)
+
+
+SAME, SECOND, ZONE = moved(timedelta(0)), moved(timedelta(seconds=1)), moved(timedelta(hours=5, minutes=30))
+Read = tuple[Callable[[datetime], datetime], Callable[[datetime], datetime]]
+READERS: dict[str, Read] = {
+    "without its lower bound": (SECOND, SAME),
+    "with its upper bound": (SAME, SECOND),
+    "by whole days": (midnight, midnight),
+    "in another zone, ahead": (ZONE, ZONE),
+    "in another zone, behind": (moved(timedelta(hours=-8)), moved(timedelta(hours=-8))),
+}
+
+
+@pytest.mark.fault("U35")
+@pytest.mark.parametrize("reader", READERS)
+def test_whatever_an_upstream_means_by_a_bound_no_message_falls_between_two_windows(reader: str) -> None:
+    mailbox, store = Reader(READERS[reader]), MemoryStore()
+    run(mailbox, store)
+    for number, window in enumerate(w for w in store.ledger if w.after.year > BEGINNING.year):
+        for seconds in (-1, 0, 1):
+            mailbox.messages[f"edge {number} {seconds:+}"] = window.after + timedelta(seconds=seconds)
+    anew = MemoryStore()
+    run(mailbox, anew)
+    assert anew.live.keys() == mailbox.messages.keys(), "I4"
+    make_due(anew)
+    run(mailbox, anew)
+    assert anew.live.keys() == mailbox.messages.keys(), "a sweep took for gone what was listed elsewhere"
+    assert not anew.dead
