@@ -8,7 +8,7 @@ import re
 import select
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
 
 import psycopg
@@ -137,9 +137,19 @@ def retry_transaction(
 
     `work` must do nothing but SQL on the connection it is given.
     """
+    return _again(engine.begin, work, attempts=attempts, sleep=sleep)
+
+
+def _again(
+    opened: Callable[[], AbstractContextManager[Connection]],
+    work: Callable[[Connection], T],
+    *,
+    attempts: int = 5,
+    sleep: Callable[[float], None] = time.sleep,
+) -> T:
     for attempt in range(1, attempts + 1):
         try:
-            with translated(), engine.begin() as connection:
+            with translated(), opened() as connection:
                 return work(connection)
         except StoreUnavailableError as error:
             if error.sqlstate not in RETRYABLE or attempt == attempts:
@@ -155,11 +165,12 @@ def once(engine: Engine, statement: str, values: Mapping[str, Any]) -> list[dict
     """
 
     def work(connection: Connection) -> list[dict[str, Any]]:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
         cursor = driver(connection).cursor(row_factory=dict_row)
         cursor.execute(statement.encode(), values)
         return cursor.fetchall() if cursor.description else []
 
-    return retry_transaction(engine.execution_options(isolation_level="AUTOCOMMIT"), work)
+    return _again(engine.connect, work)
 
 
 def driver(connection: Connection) -> psycopg.Connection[Any]:

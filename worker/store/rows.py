@@ -8,15 +8,14 @@ often and can be written without the bodies. Last-seen hints (file ids, href, ra
 """
 
 import hashlib
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
 from worker.config import Settings
-from worker.records import Message, Person
+from worker.records import Message
 from worker.store.addresses import normalised
 
 NORMALISER = 1
@@ -47,6 +46,7 @@ class Projection(Struct, frozen=True):
 class Row(Struct, frozen=True):
     """One message as it goes into the tables."""
 
+    id: str
     message: Message
     text_body: str | None
     body: str | None
@@ -55,14 +55,9 @@ class Row(Struct, frozen=True):
     label_ids: tuple[str, ...]
     digest: bytes
 
-    @property
-    def id(self) -> str:
-        """The message's id."""
-        return self.message.id
 
-
-class PersonRow(Struct, frozen=True):
-    """One row of `message_people`."""
+class PersonRow(NamedTuple):
+    """One row of `message_people` beside its message; a tuple, because it goes into COPY as it is."""
 
     role: str
     position: int
@@ -76,7 +71,7 @@ def row(message: Message, projection: Projection) -> Row:
     text_body, text_cut = _kept(message.text_body, projection, kept=projection.bodies != "none")
     body, body_cut = _kept(message.body, projection, kept=projection.bodies == "full")
     size = len(message.body.encode()) if message.body is not None else None
-    labels = tuple(sorted(key(label.id) for label in message.labels))
+    labels = tuple(sorted([key(label.id) for label in message.labels]))
     content = _encode(
         (
             message.created,
@@ -96,7 +91,7 @@ def row(message: Message, projection: Projection) -> Row:
     )
     light = _encode((message.thread_id, message.folder_id, labels))
     digest = projection.version + hashlib.sha256(content).digest()[:12] + hashlib.sha256(light).digest()[:12]
-    return Row(message, text_body, body, size, text_cut or body_cut, labels, digest)
+    return Row(message.id, message, text_body, body, size, text_cut or body_cut, labels, digest)
 
 
 def same_content(one: bytes, other: bytes) -> bool:
@@ -111,13 +106,16 @@ def key(identifier: str) -> str:
     return f"sha256:{hashlib.sha256(identifier.encode()).hexdigest()}"
 
 
-def people(message: Message) -> Iterator[PersonRow]:
+def people(message: Message) -> list[PersonRow]:
     """Sender and recipients in their order; the position counts within the role."""
-    if message.sender is not None:
-        yield _person("from", 0, message.sender)
+    found = []
+    sender = message.sender
+    if sender is not None:
+        found.append(PersonRow("from", 0, normalised(sender.email), sender.email, sender.name))
     for role, persons in (("to", message.to), ("cc", message.cc), ("bcc", message.bcc)):
         for position, person in enumerate(persons):
-            yield _person(role, position, person)
+            found.append(PersonRow(role, position, normalised(person.email), person.email, person.name))
+    return found
 
 
 def message_columns(account_id: int, row: Row, projection: Projection) -> tuple[Any, ...]:
@@ -173,10 +171,6 @@ NAMELESS = datetime.min.replace(tzinfo=UTC)
 def name_key(created: datetime | None, message_id: str) -> tuple[datetime, str]:
     """How new a name is that stands on this message: the greater key wins."""
     return (created or NAMELESS, message_id)
-
-
-def _person(role: str, position: int, person: Person) -> PersonRow:
-    return PersonRow(role, position, normalised(person.email), person.email, person.name)
 
 
 def _kept(text: str | None, projection: Projection, *, kept: bool) -> tuple[str | None, bool]:

@@ -10,10 +10,16 @@ returning sync.now()
 """First statement of every transaction: the fence and the lock; no row means the lease was overtaken."""
 
 PROBE = """
-select message_id, digest, deleted_at is not null
-from mail.messages
-where account_id = %b and message_id = any(%b::text[])
+select m.message_id, m.digest, m.deleted_at is not null
+from unnest(%b::text[]) as u (message_id)
+cross join lateral (
+    select message_id, digest, deleted_at from mail.messages
+    where account_id = %b and message_id = u.message_id
+    limit 1
+) as m
 """
+"""One look by the primary key for each id. With `= any` a table that was never analysed is read by another index, the
+whole account each time: 10 ms a page at 9,000 messages where this takes 0.7."""
 
 KNOWN_PEOPLE = """
 select address, name, name_at, name_on from mail.people where account_id = %b and address = any(%b::text[])

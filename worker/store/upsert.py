@@ -101,7 +101,7 @@ def write(
     applied = [r for r in rows.values() if r.id not in held] if held else rows.values()
     rewritten = [*ways.content, *ways.revived]
     new_folders = shared.write_names(cursor, (r.message for r in applied))
-    written = [(r, tuple(people(r.message))) for r in (*ways.added, *rewritten)]
+    written = [(r, people(r.message)) for r in (*ways.added, *rewritten)]
     shared.write_people(cursor, written)
     if rewritten:
         bearers += _rewrite(cursor, account_id, rewritten, projection)
@@ -118,7 +118,7 @@ def write(
 
 def _ways(cursor: Cursor, account_id: int, rows: dict[str, Row], by_get: Iterable[str]) -> Written:
     """Decide for each message by its digest and tombstone as they stand."""
-    cursor.execute(sql.PROBE, (account_id, list(rows)))
+    cursor.execute(sql.PROBE, (list(rows), account_id))
     known = {id_: (digest, dead) for id_, digest, dead in cursor.fetchall()}
     fetched = set(by_get)
     ways: dict[str, list[Row]] = {name: [] for name in ("added", "content", "light", "equal", "revived")}
@@ -153,9 +153,7 @@ def _add(cursor: Cursor, account_id: int, rows: Sequence[Row], projection: Proje
 
 
 def _add_people(cursor: Cursor, account_id: int, written: Sequence[tuple[Row, Sequence[PersonRow]]]) -> None:
-    values = (
-        (account_id, r.id, p.role, p.position, p.address, p.email, p.name) for r, persons in written for p in persons
-    )
+    values = ((account_id, r.id, *person) for r, persons in written for person in persons)
     _copy(cursor, "message_people", PEOPLE_COLUMNS, values)
 
 
