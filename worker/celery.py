@@ -18,6 +18,7 @@ from celery.signals import (
     worker_ready,
     worker_shutdown,
 )
+from kombu.exceptions import OperationalError
 from kombu.transport.redis import Channel, QoS
 
 from worker.bootstrap import Mirror, roles, rotation
@@ -86,8 +87,8 @@ app.conf.update(
         "dispatch": {
             "task": "mailmirror.dispatch",
             "schedule": settings.dispatch_seconds,
-            # A worker that was busy has no use for the looks it missed.
-            "options": {"expires": max(1.0, settings.dispatch_seconds)},
+            # A look waits behind the rings in the queue; a worker that was away has no use for all those it missed.
+            "options": {"expires": max(30.0, settings.dispatch_seconds)},
         }
     },
     beat_max_loop_interval=max(1.0, settings.dispatch_seconds),
@@ -175,6 +176,16 @@ def _look_around(**_: Any) -> None:
             opened.close()
     except MailmirrorError as error:
         log.warning("Keys and rights could not be looked at: %s", error)
+
+
+def waiting(queue: str) -> int:
+    """Count the messages in a queue that no worker has taken; raises OperationalError where the broker is away."""
+    pool: Any = app.pool
+    with pool.acquire(block=True) as connection:
+        try:
+            return int(connection.default_channel.client.llen(queue))
+        except connection.connection_errors as error:
+            raise OperationalError(type(error).__name__) from error
 
 
 _mirror: Mirror | None = None

@@ -70,9 +70,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Seconds an account waits after a failure; doubled with each further one, up to an hour."""
     dispatch_seconds: Seconds = 2.0
     """Seconds between looks at which accounts are due."""
-    live_slots: int = 200
+    live_slots: int = 1000
     """Accounts that may wait for, or be in, a look at what has changed."""
-    backfill_slots: int = 4
+    backfill_slots: int = 16
     """Accounts whose history is worked on at the same time."""
 
     def __repr__(self) -> str:

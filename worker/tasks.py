@@ -30,7 +30,7 @@ def dispatch() -> None:
         for account_id in mirror.tidy():
             log.info("Account %s, held up by a dead worker or a clock that went back, is free again", account_id)
         for queue in QUEUES:
-            for account_id in mirror.pick(queue):
+            for account_id in mirror.pick(queue, celery.waiting(queue)):
                 sync_account.apply_async((account_id,), queue=queue)
     except MailmirrorError as error:
         log.warning("Nothing dispatched: %s", error)

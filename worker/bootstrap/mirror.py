@@ -194,10 +194,11 @@ class Mirror:
         self._done_at[what] = now
         return True
 
-    def pick(self, queue: Queue) -> Sequence[int]:
-        """Mark accounts that are due as queued, as many as the settings allow, and give their ids."""
+    def pick(self, queue: Queue, waiting: int = 0) -> Sequence[int]:
+        """Mark due accounts as queued, as many as the settings allow beside the rings `waiting`; gives their ids."""
         settings = self.settings
-        return dispatch.pick(self.engine, queue, settings.live_slots if queue == "live" else settings.backfill_slots)
+        slots = settings.live_slots if queue == "live" else settings.backfill_slots
+        return dispatch.pick(self.engine, queue, slots, waiting)
 
     def unmark(self, account_id: int, queue: Queue) -> None:
         """Let an account be picked again whose task found another worker at work."""

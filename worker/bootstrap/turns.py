@@ -86,6 +86,7 @@ class Turn:
             window_messages=settings.window_messages,
             parallel_windows=settings.parallel_windows,
             parallel_fetches=settings.parallel_fetches,
+            poll_while_walking=min(Limits().poll_while_walking, settings.poll_seconds),
         )
 
         def note(totals: Totals) -> None:

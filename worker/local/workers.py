@@ -3,6 +3,7 @@
 Celery itself is never imported here: it is run, as in production.
 """
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -38,7 +39,9 @@ def worker_command(app: str, workers: Workers) -> list[str]:
     options = ["--queues", workers.queues, "--concurrency", str(workers.concurrency), "--pool", "prefork"]
     # One machine, nobody to get to know: both would only delay the start.
     options += ["--without-gossip", "--without-mingle", "--hostname", f"{workers.name}@%h", "--loglevel", "INFO"]
-    return [*_celery(app), "worker", *options]
+    # A backfill may last; a look at what has changed may not, so it gets the processors first.
+    nice = shutil.which("nice") if workers.queues == "backfill" else None
+    return [*([nice, "-n", "10"] if nice else []), *_celery(app), "worker", *options]
 
 
 def beat_command(app: str, folder: Path) -> list[str]:

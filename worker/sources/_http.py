@@ -5,6 +5,7 @@ credential is attached only when scheme, host and port are the configured ones (
 here: the engine decides.
 """
 
+import functools
 import ipaddress
 import logging
 import ssl
@@ -206,6 +207,7 @@ class _Reply(Struct, frozen=True):
     at: datetime
 
 
+@functools.cache
 def _checked_root(text: str) -> httpx.URL:
     name = "MAILMIRROR_KLOUDLESS_URL"
     try:

@@ -32,7 +32,7 @@ with waiting as (
     select a.id from sync.accounts a join due using (id)
     where ({mark} is null or {mark} <= sync.now()) and {due_at} <= sync.now()
     order by due.turn, due.due_at
-    limit greatest(0, :most - (select taken from waiting))
+    limit greatest(0, :most - greatest(:waiting, (select taken from waiting)))
     for update of a skip locked
 )
 update sync.accounts a
@@ -89,12 +89,19 @@ returning a.id
 TOO_LONG = "delete from sync.throttles where until > sync.now() + make_interval(secs => :longest)"
 
 
-def pick(engine: Engine, queue: Queue, most: int) -> Sequence[int]:
-    """Mark due accounts as queued, so many that at most `most` are marked, and give their ids."""
+def pick(engine: Engine, queue: Queue, most: int, waiting: int = 0) -> Sequence[int]:
+    """Mark due accounts as queued, so many that at most `most` are marked, and give their ids.
+
+    `waiting` is how many rings lie in the queue: where tasks take longer than a mark holds, it must not grow for ever.
+    """
     statement = sa.text(DUE.format(at_work=AT_WORK, **COLUMNS[queue]))
 
     def work(connection: Connection) -> Sequence[int]:
-        return connection.execute(statement, {"most": most, "seconds": QUEUED_SECONDS[queue]}).scalars().all()
+        return (
+            connection.execute(statement, {"most": most, "waiting": waiting, "seconds": QUEUED_SECONDS[queue]})
+            .scalars()
+            .all()
+        )
 
     return retry_transaction(engine, work)
 

@@ -34,7 +34,11 @@ def _machine() -> str:
 
 def this_process() -> str:
     """Name this process as the owner of a lease."""
-    pid = os.getpid()
+    return _name_of(os.getpid())
+
+
+@cache
+def _name_of(pid: int) -> str:
     return f"{_machine()}:{pid}:{_birth(pid)}"
 
 

@@ -14,7 +14,9 @@ from msgspec.structs import replace
 
 from worker.records import LedgerChange, Span, Window
 from worker.sync.limits import (
+    BARREN,
     BEGINNING,
+    END,
     FIRST_WIDTH,
     GROWTH,
     IN_ORDER,
@@ -213,10 +215,18 @@ def _width(windows: Sequence[Window], target: int) -> timedelta:
     near = [(w, seconds(w)) for w in walked[:NEIGHBOURS]]
     if not near:
         return FIRST_WIDTH
+    if _barren(walked):
+        return END - BEGINNING
     last = near[0][1]
     seen = sum(w.seen for w, _ in near)
     wanted = sum(width for _, width in near) * target / seen if seen else last * GROWTH
     return timedelta(seconds=max(int(min(max(wanted, last * SHRINK), last * GROWTH)), 1))
+
+
+def _barren(oldest_first: Sequence[Window]) -> bool:
+    """Whether the past that was walked last held nothing for so long that all before it may be one window."""
+    empty = itertools.takewhile(lambda w: w.seen == 0, oldest_first)
+    return sum(map(seconds, empty)) >= BARREN.total_seconds()
 
 
 def seconds(window: Window) -> float:

@@ -31,6 +31,8 @@ LEAF = 5_000
 TRIES = 3
 """How often a page that cannot be read is asked for before its window is halved."""
 FIRST_WIDTH = timedelta(days=7)
+BARREN = timedelta(days=365)
+"""So long without mail, and all that lies before is walked as one window: most mailboxes begin somewhere."""
 GROWTH = 8
 SHRINK = 0.25
 SMALLEST = timedelta(seconds=1)
@@ -53,3 +55,5 @@ class Limits(Struct, frozen=True, kw_only=True):
     window_messages: int = 2000
     parallel_windows: int = 4
     parallel_fetches: int = 4
+    poll_while_walking: float = 10.0
+    """Seconds between polls of the activity stream while windows are being walked."""

@@ -25,9 +25,6 @@ from worker.sync.names import name_folders
 from worker.sync.observations import Observations
 from worker.sync.windows import Stream, Surroundings, Walk
 
-POLL_WHILE_WALKING = 10.0
-"""Seconds between polls of the activity stream while windows are being walked."""
-
 MOST_WALKS = 10
 """How often a run walks one window again: where messages are deleted all the time, no walk is undisturbed."""
 
@@ -141,7 +138,7 @@ class Run:
                     return
                 ready, _ = wait(self._active, return_when=FIRST_COMPLETED)
                 self._advance(ready, stop)
-                if self._clock.monotonic() - self._polled > POLL_WHILE_WALKING:
+                if self._clock.monotonic() - self._polled > self._limits.poll_while_walking:
                     self.poll()
         finally:
             self._abandon()

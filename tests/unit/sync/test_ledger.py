@@ -81,14 +81,16 @@ def _anything(data: st.DataObject, windows: Sequence[Window], now: datetime) -> 
 def test_windows_grow_eightfold_while_the_past_is_empty() -> None:
     windows = ledger.applied((), _put(*ledger.first(NOW)), NOW)
     widths = []
-    for _ in range(4):
+    for _ in range(3):
         change = ledger.lay_out(windows, TARGET, ahead=1)
         assert change is not None
         laid, _rest = change.put
         widths.append(ledger.seconds(laid))
         windows = ledger.applied(windows, change, NOW)
         windows = ledger.applied(windows, ledger.finished(laid, NOW, NOW, windows_only=False), NOW)
-    assert [wide / narrow for narrow, wide in itertools.pairwise(widths)] == [8, 8, 8]
+    assert [wide / narrow for narrow, wide in itertools.pairwise(widths)] == [8, 8]
+    assert ledger.lay_out(windows, TARGET, ahead=1) is None, "after a year without mail the rest is one window"
+    assert ledger.at_last_stretch(windows, TARGET)
 
 
 def test_windows_are_as_wide_as_the_density_of_the_last_ones_asks_for() -> None:
