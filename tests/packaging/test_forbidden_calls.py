@@ -14,9 +14,6 @@ KNOWN: dict[tuple[str, str], str] = {
     ("worker/store/dispatch.py", "DUE.format("): "names of our own columns, from constants",
     ("worker/store/dispatch.py", "f\"update sync.accounts set {COLUMNS[queue]['mark']} = null where id = :id\""):
         "the name of our own column, from a constant",
-    ("worker/store/leases.py", "RELEASE.format("): "clauses of ours, from constants",
-    ("worker/store/leases.py", "TAKE.format("): "clauses and names of columns of ours, from constants",
-    ("worker/store/leases.py", "f'select a.status, a.lease_owner"): "a clause of ours, from a constant",
     ("worker/store/shared.py", "sql.KNOWN_NAMES.format("): "names of our own tables, from a constant",
     ("worker/store/shared.py", "sql.UPSERT_NAMES.format("): "names of our own tables, from a constant",
     ("alembic/env.py", "f'SELECT pg_advisory_lock({LOCK})'"): "a number of ours",

@@ -191,6 +191,8 @@ def _require_silence(connection: psycopg.Connection[Any], _record: object, _prox
 
     It costs no round trip, unlike asking; a peer that vanished without a word is noticed by the keepalives.
     """
+    if connection.closed:
+        raise exc.DisconnectionError
     asked = select.poll()
     asked.register(connection.fileno(), select.POLLIN)
     if asked.poll(0):

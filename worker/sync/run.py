@@ -25,6 +25,9 @@ from worker.sync.names import name_folders
 from worker.sync.observations import Observations
 from worker.sync.windows import Stream, Surroundings, Walk
 
+CLOSING_WAITS = 1.0
+"""Seconds since the last poll before one is made only because windows wait to be closed while others are read."""
+
 MOST_WALKS = 10
 """How often a run walks one window again: where messages are deleted all the time, no walk is undisturbed."""
 
@@ -72,6 +75,8 @@ class Run:
         self._windows: tuple[Window, ...] = ()
         self._active: dict[Future[Batch | None], tuple[Walk, Stream]] = {}
         self._walking: list[Walk] = []
+        self._closing: list[tuple[Walk, Stream]] = []
+        """Walks that have read their last page and go on after the next poll."""
         self._walked_again: Counter[datetime] = Counter()
         self.windows_only = False
         """Whether the account has no activity, as the last poll found."""
@@ -134,12 +139,11 @@ class Run:
             while True:
                 if not stop() and (self._look_at_head or not head_alone):
                     self._begin_walks(1 if head_alone else self._limits.parallel_windows)
+                self._poll_beside_walks(idle=not self._active)
                 if not self._active:
                     return
                 ready, _ = wait(self._active, return_when=FIRST_COMPLETED)
                 self._advance(ready, stop)
-                if self._clock.monotonic() - self._polled > self._limits.poll_while_walking:
-                    self.poll()
         finally:
             self._abandon()
 
@@ -163,15 +167,28 @@ class Run:
             self._commit(*group)
         for error in failed:
             raise error
-        if any(walk.closing for walk, _ in going):
-            self.poll()
         for walk, stream in going:
-            # A later walk keeps its place in memory alone, so it is let finish: one leaf is short.
-            if stop() and not walk.again and not walk.closing:
+            if walk.closing:
+                self._closing.append((walk, stream))
+            elif stop() and not walk.again:
+                # A later walk keeps its place in memory alone, so it is let finish: one leaf is short.
                 self._walking.remove(walk)
                 stream.close()
             else:
-                self._active[self._walks.submit(_step, stream)] = (walk, stream)
+                self._go_on(walk, stream)
+
+    def _poll_beside_walks(self, *, idle: bool) -> None:
+        """Poll when it is time, and let the walks go on that waited for it; several of them share a poll."""
+        since = self._clock.monotonic() - self._polled
+        if since <= self._limits.poll_while_walking and not (self._closing and (idle or since > CLOSING_WAITS)):
+            return
+        waited, self._closing = self._closing, []
+        self.poll()
+        for walk, stream in waited:
+            self._go_on(walk, stream)
+
+    def _go_on(self, walk: Walk, stream: Stream) -> None:
+        self._active[self._walks.submit(_step, stream)] = (walk, stream)
 
     def _begin_walks(self, parallel: int) -> None:
         while len(self._active) < parallel:
@@ -182,7 +199,7 @@ class Run:
             walk = Walk(window, self._surroundings())
             stream = walk.batches()
             self._walking.append(walk)
-            self._active[self._walks.submit(_step, stream)] = (walk, stream)
+            self._go_on(walk, stream)
 
     def _plan(self) -> None:
         """Lay out the next windows of the backfill, and tidy what closing the head has left."""
@@ -291,9 +308,10 @@ class Run:
     def _abandon(self) -> None:
         """Wait for the requests that are still out, and drop their walks."""
         wait(self._active)
-        for _, stream in self._active.values():
+        for _, stream in (*self._active.values(), *self._closing):
             stream.close()
         self._active.clear()
+        self._closing.clear()
         self._walking.clear()
 
 

@@ -79,11 +79,10 @@ class Process(Life):
         self.dies_in_commit = False
         self.loses_answer = False
         self.engine = connect(scene.postgres.url, pool_size=scene.plan.parallel_windows + 2)
-        # What a ping would tell is known here, and thousands of them would take most of the time.
-        self.engine.pool._pre_ping = False
-        sa.event.listen(self.engine, "checkout", _must_be_open)
         sa.event.listen(self.engine, "do_connect", self._may_connect)
         sa.event.listen(self.engine, "connect", self._remember)
+        # A statement that is a transaction by itself begins none.
+        sa.event.listen(self.engine, "checkout", lambda *_: scene.postgres.tell(scene.baton.time))
         sa.event.listen(self.engine, "begin", lambda _: scene.postgres.tell(scene.baton.time))
         sa.event.listen(self.engine, "commit", self._before_commit)
         self.mirror = SimulatedMirror(scene, self)
@@ -134,11 +133,6 @@ class Process(Life):
         session.commit()
         session.close()
         raise psycopg.OperationalError("server closed the connection unexpectedly")
-
-
-def _must_be_open(connection: psycopg.Connection[Any], *_: object) -> None:
-    if connection.closed:
-        raise sa.exc.DisconnectionError
 
 
 class SimulatedMirror(Mirror):
