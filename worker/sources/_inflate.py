@@ -4,13 +4,29 @@ Measured on 291 kB of gzip that hold 300 MB: the HTTP library's own decoding yie
 (faults.md U45); here no step makes more than what is still allowed.
 """
 
+import threading
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from isal import isal_zlib
 from isal.igzip_lib import IsalError
 
 from worker.errors import UnreachableError, UnreadableError
+
+LARGE = 8 << 20
+_alone = threading.Lock()
+
+
+@contextmanager
+def alone(size: int) -> Iterator[None]:
+    """Hold back other large bodies while one is copied or decoded: the copy takes as much memory again."""
+    if size < LARGE:
+        yield
+        return
+    with _alone:
+        yield
 
 
 class _Decompressor(Protocol):
@@ -52,7 +68,10 @@ class Inflater:
         """Return the whole body; raises UnreachableError when a packed one broke off."""
         if self._tail or (self._inner is not None and not self._inner.eof):
             raise UnreachableError("The upstream's answer broke off.", kind="broken")
-        return b"".join(self._parts)
+        with alone(self._size):
+            whole = b"".join(self._parts)
+            self._parts.clear()
+        return whole
 
     def _inflate(self, chunk: bytes) -> None:
         data = self._tail + chunk

@@ -11,6 +11,7 @@ from worker.records import ActivityPage, Cursor, Folder, Label, Message, Message
 from worker.sources import _decode
 from worker.sources._credential import Credential
 from worker.sources._http import Answer, Session
+from worker.sources._inflate import alone
 from worker.sources._refusals import Call
 from worker.sources._timestamps import stamp
 
@@ -134,7 +135,8 @@ class Kloudless:
 
     def _read(self, answer: Answer, decode: Callable[[bytes], _T]) -> _T:
         try:
-            return decode(answer.body)
+            with alone(len(answer.body)):
+                return decode(answer.body)
         except UnreadableError as error:
             error.excerpt = self._session.excerpt(answer.body)
             raise
