@@ -50,7 +50,11 @@ def test_without_a_key_its_accounts_fail_alone_and_visibly_and_come_back_with_it
     of_new.must_be_equal()
     with pytest.raises(UsageError, match="key k0"):
         of_old.sync()
-    status, reason = of_old.sql("select status, status_reason from sync.accounts where id = %s", of_old.id)[0]
+    standing = "select status, status_reason from sync.accounts where id = %s"
+    assert of_old.sql(standing, of_old.id) == [("active", None)], "a person's shell is not the account's fault"
+    with pytest.raises(UsageError, match="key k0"):
+        of_old.mirror.take_turn(of_old.id, "live")
+    status, reason = of_old.sql(standing, of_old.id)[0]
     assert status == "backing_off"
     assert "k0" in reason
     assert [kind for kind, _ in of_old.problems()] == ["account"]

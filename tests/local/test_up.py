@@ -98,6 +98,14 @@ def test_it_says_where_the_data_is_and_what_to_type_next(data: Path) -> None:
         assert all(gone(child.pid) for child in family)
 
 
+def test_it_comes_up_again_in_the_shell_that_took_its_advice(data: Path) -> None:
+    for told in ({}, {"DATABASE_URL_FILE": str(data / "database_url")}):
+        with up(data, **told) as process:
+            assert f"Kept in {data}: database, queue, key file, logs." in introduction(process)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 0
+
+
 @pytest.mark.parametrize("end", ["SIGTERM", "SIGHUP", "a closed pipe"])
 def test_it_ends_in_order_however_it_is_asked_to(end: str, data: Path, database: str) -> None:
     with up(data, DATABASE_URL=database) as process:

@@ -246,6 +246,10 @@ class Mirror:
     def _turn(self, account_id: int, queue: Queue | None = None) -> Iterator[Turn]:
         """Hold the lease and the source for a turn, and leave the account as the turn ended."""
         self._make_up()
+        if queue is None:
+            # A person's shell may have other settings than the workers, and what is wrong there is not the account's.
+            account = accounts.get(self.engine, account_id)
+            self.source(account, credentials.load_token(self.engine, self.keys, account_id)).close()
         lease = leases.take_lease(self.engine, account_id, owners.this_process(), dead=owners.is_dead, queue=queue)
         turn = Turn(
             engine=self.engine,

@@ -80,7 +80,7 @@ def list_all(*, as_json: Json = False) -> int:
                 a.address or "-",
                 a.tenant_id,
                 a.status,
-                " ".join(filter(None, (a.status_reason, a.to_do))),
+                output.sentences(a.status_reason, a.to_do),
             )
             for a in found
         ]

@@ -129,6 +129,13 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
+def sentences(*parts: str | None) -> str:
+    """What is said, one sentence after the other; each ends with a full stop, except the last one."""
+    said = [part.strip() for part in parts if part and part.strip()]
+    ended = [part if part[-1] in ".!?…" else f"{part}." for part in said[:-1]]
+    return " ".join([*ended, *said[-1:]])
+
+
 def number(value: int | None) -> str:
     """A count with thousands set apart; a dash where it is not known."""
     return "-" if value is None else f"{value:,}"

@@ -47,7 +47,7 @@ def status(
 def standing_in_words(account: "AccountStatus") -> str:
     """How complete the mirror is, in a few words."""
     if account.complete:
-        return f"complete except {account.problems:,}" if account.problems else "complete"
+        return f"complete except {account.problems_with_mail:,}" if account.problems_with_mail else "complete"
     return f"back to {output.day(account.complete_to)}" if account.complete_to else "begins"
 
 
@@ -55,7 +55,7 @@ def _row(account: "AccountStatus") -> tuple[str, ...]:
     from worker.bootstrap import owners  # loads the database layer
 
     at_work = f"being worked on by {owners.shown(account.lease_owner)}" if account.lease_owner else ""
-    reason = " ".join(filter(None, (account.status_reason, account.to_do)))
+    reason = output.sentences(account.status_reason, account.to_do)
     held = f"{output.counted(account.held_deletes, 'deletion')} held" if account.held_deletes else ""
     confirm = f"{held}: mailmirror accounts confirm-deletes {account.id}" if held else ""
     remarks = "; ".join(filter(None, (reason, at_work, confirm)))

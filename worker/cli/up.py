@@ -1,16 +1,20 @@
 """`mailmirror up`: everything on one machine, until Ctrl-C."""
 
+import os
 import select
 import shlex
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec.structs import replace
 
 from worker.cli import output, session
 from worker.config import Settings
 from worker.errors import MailmirrorError, StoreUnavailableError
+from worker.local.folder import DATABASE_URL_FILE
 from worker.local.stack import Stack, Workers
 
 if TYPE_CHECKING:
@@ -32,7 +36,7 @@ def up(
     from worker import bootstrap  # loads the database layer
 
     workers = (Workers("live", "live", live), Workers("backfill", "backfill", backfill))
-    settings = session.settings()
+    settings = _without_its_own(session.settings())
     try:
         with Stack(settings, workers=workers, tell=output.note) as stack:
             bootstrap.migrate(stack.settings)
@@ -47,6 +51,14 @@ def up(
         pass
     output.note(f"Stopped. The data stays in {settings.data.absolute()}.")
     return output.DONE
+
+
+def _without_its_own(settings: Settings) -> Settings:
+    """The settings without the address of the very database that `up` is about to start, as it told the last shell."""
+    named = os.environ.get("DATABASE_URL_FILE")
+    if named is None or Path(named).absolute() != (settings.data / DATABASE_URL_FILE).absolute():
+        return settings
+    return replace(settings, database_url=None)
 
 
 def _introduce(stack: Stack, given: Settings) -> None:

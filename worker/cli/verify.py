@@ -10,7 +10,7 @@ from worker.cli.accounts import Account, Json
 from worker.records import Difference
 
 if TYPE_CHECKING:
-    from worker.bootstrap import Mirror, Verdict
+    from worker.bootstrap import Mirror, Repaired, Verdict
 
 MEANING = {
     "missing": "missing here",
@@ -31,11 +31,12 @@ def verify(account: Account, *, repair: Repair = False, as_json: Json = False) -
     with session.mirror() as mirror, progress.watching(bar=True) as watch:
         found = accounts.find(mirror.engine, account)
         verdict, seconds = _compare(mirror, found.id, watch)
+        done = None
         if repair and not verdict.equal:
-            _repair(mirror, found.id, verdict, watch)
+            done = _repair(mirror, found.id, verdict, watch)
             verdict, seconds = _compare(mirror, found.id, watch)
     if as_json:
-        output.document(_shown(found.id, verdict, seconds))
+        output.document({**_shown(found.id, verdict, seconds), "repaired": done})
     else:
         _tell(found.id, found.label, verdict, seconds)
     if verdict.equal:
@@ -57,7 +58,7 @@ def _compare(mirror: "Mirror", number: int, watch: progress.Watch) -> tuple["Ver
     return mirror.verify(number, observe), time.monotonic() - began
 
 
-def _repair(mirror: "Mirror", number: int, verdict: "Verdict", watch: progress.Watch) -> None:
+def _repair(mirror: "Mirror", number: int, verdict: "Verdict", watch: progress.Watch) -> "Repaired":
     """Say on the side what was repaired: what stands on stdout is the comparison after it."""
     differing = len(verdict.missing) + len(verdict.stale) + len(verdict.extra)
     watch.begin(f"Account {number}", differing)
@@ -68,6 +69,7 @@ def _repair(mirror: "Mirror", number: int, verdict: "Verdict", watch: progress.W
         f"Account {number}: {output.counted(differing, 'message')} differed; "
         f"{done.written:,} written again, {done.deleted:,} deleted{held}{later}."
     )
+    return done
 
 
 def _tell(number: int, label: str, verdict: "Verdict", seconds: float) -> None:
@@ -84,9 +86,10 @@ def _tell(number: int, label: str, verdict: "Verdict", seconds: float) -> None:
     if verdict.excused:
         output.say(f"{verdict.excused:,} of them are open problems. See: mailmirror problems list {number}")
     if differing > verdict.excused:
-        output.say(f"To bring the mirror up to date: mailmirror sync {number}, or mailmirror verify {number} --repair")
+        output.say(f"To repair the mirror: mailmirror verify {number} --repair")
     if verdict.newer:
-        output.say(f"{output.counted(verdict.newer, 'message')} arrived after the last poll; not compared.")
+        newer = output.counted(verdict.newer, "message")
+        output.say(f"{newer} arrived after the last poll; not compared. To mirror them: mailmirror sync {number}")
     if verdict.unchecked:
         output.say(f"{len(verdict.unchecked):,} could not be compared:")
         _tell_some(verdict.unchecked)

@@ -14,7 +14,7 @@ from worker.local.errors import LocalError
 from worker.local.process import open_log, server_account
 
 _LOCK = "lock"
-_DATABASE_URL = "database_url"
+DATABASE_URL_FILE = "database_url"
 _OWNER_URL = "owner_url"
 _ENDING_SECONDS = 60.0
 LARGEST_LOG = 10_000_000
@@ -60,7 +60,7 @@ class DataFolder:
     @property
     def database_url_file(self) -> Path:
         """The file that holds the URL of the database kept here."""
-        return self.path / _DATABASE_URL
+        return self.path / DATABASE_URL_FILE
 
     @property
     def owner_url_file(self) -> Path:

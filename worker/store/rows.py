@@ -70,7 +70,7 @@ def row(message: Message, projection: Projection) -> Row:
     """Project a message and compute its digest."""
     text_body, text_cut = _kept(message.text_body, projection, kept=projection.bodies != "none")
     body, body_cut = _kept(message.body, projection, kept=projection.bodies == "full")
-    size = len(message.body.encode()) if message.body is not None else None
+    size = _bytes(message.body)
     labels = tuple(sorted([key(label.id) for label in message.labels]))
     content = _encode(
         (
@@ -171,6 +171,13 @@ NAMELESS = datetime.min.replace(tzinfo=UTC)
 def name_key(created: datetime | None, message_id: str) -> tuple[datetime, str]:
     """How new a name is that stands on this message: the greater key wins."""
     return (created or NAMELESS, message_id)
+
+
+def _bytes(text: str | None) -> int | None:
+    """The text's size in UTF-8, without making a copy where it is ASCII."""
+    if text is None:
+        return None
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def _kept(text: str | None, projection: Projection, *, kept: bool) -> tuple[str | None, bool]:

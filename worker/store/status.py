@@ -44,6 +44,8 @@ class AccountStatus(Struct, frozen=True, kw_only=True):
     """Windows walked but for a part that cannot be read."""
     problems: int = 0
     """Open problems."""
+    problems_with_mail: int = 0
+    """Those of them that are about mail, and not about the account as a whole."""
     held_deletes: int = 0
     """Those of them that are deletions waiting for a person."""
 
@@ -114,7 +116,8 @@ THROTTLES = sa.text(
 
 PROBLEMS = sa.text(
     """
-    SELECT account_id, count(*) AS problems, count(*) FILTER (WHERE kind = 'held_delete') AS held_deletes
+    SELECT account_id, count(*) AS problems, count(*) FILTER (WHERE kind <> 'account') AS problems_with_mail,
+        count(*) FILTER (WHERE kind = 'held_delete') AS held_deletes
     FROM sync.problems
     WHERE state = 'open' AND (CAST(:id AS bigint) IS NULL OR account_id = :id)
     GROUP BY account_id
