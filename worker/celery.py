@@ -22,7 +22,7 @@ from kombu.exceptions import OperationalError
 from kombu.transport.redis import Channel, QoS
 
 from worker.bootstrap import Mirror, roles, rotation
-from worker.config import Settings, from_environment
+from worker.config import Settings, as_given, from_environment, unknown
 from worker.errors import MailmirrorError, UsageError
 
 HARD_LIMIT = 180
@@ -45,7 +45,7 @@ except UsageError as error:
     if Path(sys.argv[0]).name not in {"celery", "__main__.py"}:
         raise
     # The command `celery` would bury the sentence under a traceback.
-    sys.stderr.write(f"{error}\n")
+    sys.stderr.write(f"{as_given(str(error))}\n")
     sys.exit(2)
 
 app = Celery("mailmirror", broker=BROKER, include=["worker.tasks"])
@@ -164,7 +164,9 @@ def _redact(logger: logging.Logger, **_: Any) -> None:
 
 @worker_ready.connect
 def _look_around(**_: Any) -> None:
-    """Say at the start which accounts will fail for want of a key, and that no worker needs to be a superuser."""
+    """Say at the start which settings and keys are amiss, and that no worker needs to be a superuser."""
+    for sentence in unknown():
+        log.warning("%s", sentence)
     try:
         opened = Mirror.open(settings)
         try:

@@ -1,9 +1,14 @@
 """Settings: read from the environment once, and passed down."""
 
+import difflib
+import ipaddress
 import os
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -15,6 +20,9 @@ HOSTED_URL = "https://api.kloudless.com/v1"
 FILE = "_FILE"
 """Ends the name of a variable that names a file with the value: for secrets that are mounted as files."""
 SECRETS = frozenset({"database_url", "owner_url", "redis_url", "kloudless_api_key", "keyring"})
+REDIS_SCHEMES = ("redis://", "rediss://", "redis+socket://", "sentinel://")
+OTHERS = re.compile("MAILMIRROR_(DEBUG|CORPUS|TEST_.*)")
+"""Variables of ours that are no settings."""
 ROLES_PREFIX = "mailmirror"
 """Begins the names of the database roles unless a person chooses another one."""
 
@@ -65,7 +73,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     poll_seconds: Seconds = 60.0
     """Seconds between polls of an account that changes."""
     poll_slowest: Seconds = 300.0
-    """Seconds between polls of an account that has been quiet for long."""
+    """Seconds between polls of an account that has been quiet for long; `poll_seconds` where that is longer."""
     back_off: Seconds = 10.0
     """Seconds an account waits after a failure; doubled with each further one, up to an hour."""
     dispatch_seconds: Seconds = 2.0
@@ -113,6 +121,8 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Settings:
             message = f"{variable} must be {_wanted(HINTS[name])}, not {text[:40]!r}."
             raise UsageError(message) from error
     _check(values)
+    _check_addresses(values)
+    _check_polls(values)
     return Settings(**values)  # type: ignore[arg-type]  # each value was converted to its field's type above
 
 
@@ -125,6 +135,29 @@ def origins(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
         source = f"{variable}{FILE}: {path}" if path else "environment"
         found[name] = source if _given(variable, environ) else "default"
     return found
+
+
+def unknown(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Say of each variable that begins like ours, and is none, which one was probably meant; a sentence each."""
+    known = {f"{variable_of(name)}{suffix}" for name in Settings.__struct_fields__ for suffix in ("", FILE)}
+    said = []
+    for variable in sorted(environ):
+        if variable.startswith("MAILMIRROR_") and variable not in known and not OTHERS.fullmatch(variable):
+            ours = {name.removeprefix("MAILMIRROR_"): name for name in sorted(known)}
+            near = difflib.get_close_matches(variable.removeprefix("MAILMIRROR_"), ours, n=1)
+            meant = f" Did you mean {ours[near[0]]}?" if near else " All settings: mailmirror config"
+            said.append(f"{variable} is no setting and changes nothing.{meant}")
+    return said
+
+
+def as_given(sentence: str, environ: Mapping[str, str] = os.environ) -> str:
+    """Let a sentence name the `_FILE` twins of those variables whose values were read from files."""
+    for name in Settings.__struct_fields__:
+        variable = variable_of(name)
+        with suppress(UsageError):  # a file that cannot be read was named already
+            if _given(variable, environ) and not environ.get(variable):
+                sentence = re.sub(rf"\b{variable}\b", f"{variable}{FILE}", sentence)
+    return sentence
 
 
 def _read(text: str, kind: object) -> object:
@@ -202,6 +235,62 @@ def sqlalchemy_url(url: str, variable: str = "DATABASE_URL") -> str:
     return f"postgresql+psycopg://{rest}"
 
 
+NO_UPSTREAM = "MAILMIRROR_KLOUDLESS_URL is no address. Set it to one like https://api.example.com/v1."
+
+
+def require_upstream(scheme: str, host: str | None, port: int | None, *, more: bool) -> None:
+    """Raise UsageError unless these are the parts of an https or a loopback http URL; `more` is a user or a query.
+
+    Whoever reads a URL checks the parts that its own reader found: two readers may see two hosts.
+    """
+    name = "MAILMIRROR_KLOUDLESS_URL"
+    if scheme not in {"http", "https"} or not host or not (port is None or 0 < port < 1 << 16):
+        raise UsageError(f"{name} must be an https address, like https://api.example.com/v1.")
+    if more:
+        raise UsageError(f"{name} must hold neither a user name nor a question mark nor a hash sign.")
+    if scheme == "http" and not _is_loopback(host):
+        raise UsageError(f"{name} must begin with https://: mail and tokens do not travel in the clear.")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_addresses(values: Mapping[str, object]) -> None:
+    if isinstance(url := values.get("kloudless_url"), str):
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError:
+            raise UsageError(NO_UPSTREAM) from None
+        more = bool("@" in parts.netloc or parts.query or parts.fragment)
+        require_upstream(parts.scheme, parts.hostname, port, more=more)
+    if isinstance(url := values.get("redis_url"), str) and not url.startswith(REDIS_SCHEMES):
+        message = "REDIS_URL must begin with redis:// (or rediss://, sentinel://), as in redis://host:6379/0."
+        raise UsageError(message)
+
+
+def _number(values: Mapping[str, object], name: str) -> float:
+    return msgspec.convert(values.get(name, getattr(Settings(), name)), float)
+
+
+def _check_polls(values: dict[str, object]) -> None:
+    """Let the slowest poll follow the usual one where only that was given; raises UsageError where both disagree."""
+    usual, slowest = (_number(values, name) for name in ("poll_seconds", "poll_slowest"))
+    if usual <= slowest:
+        return
+    if "poll_slowest" in values:
+        message = (
+            f"MAILMIRROR_POLL_SLOWEST must not be below MAILMIRROR_POLL_SECONDS, which is {SECONDS.write(usual)}, "
+            f"but is {SECONDS.write(slowest)}."
+        )
+        raise UsageError(message)
+    values["poll_slowest"] = usual
+
+
 LIMITS = {
     "page_size": (1, 1000),
     "parallel_windows": (1, 64),
@@ -234,6 +323,8 @@ def _shown(name: str, value: object) -> str:
         return ""
     if name in SECRETS:
         return "***"
+    if name == "kloudless_url":
+        return re.sub(r"(?<=://).*@", "***@", str(value))
     unit = _unit(HINTS[name])
     if unit is not None and isinstance(value, int | float):
         return unit.write(value)

@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from worker.config import Settings, from_environment, origins, sqlalchemy_url, to_environment, variable_of
+from worker.config import (
+    Settings,
+    as_given,
+    from_environment,
+    origins,
+    sqlalchemy_url,
+    to_environment,
+    unknown,
+    variable_of,
+)
 from worker.errors import UsageError
 
 
@@ -70,6 +79,58 @@ def test_sizes_and_times_are_read_with_their_units_or_without() -> None:
     assert (settings.poll_seconds, settings.poll_slowest, settings.back_off) == (600, 86_400, 90)
 
 
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://mail.example/v1", "must begin with https://"),
+        ("http://127.0.0.1.mail.example/v1", "must begin with https://"),
+        ("https://a:sekret@mail.example/v1", "neither a user name"),
+        ("https://mail.example/v1?key=sekret", "question mark"),
+        ("ftp://mail.example", "https address"),
+        ("https://", "https address"),
+        ("https://mail.example:sekret/v1", "is no address"),
+        ("https://[::1/v1", "is no address"),
+    ],
+)
+def test_an_upstream_address_that_cannot_be_used(url: str, words: str) -> None:
+    with pytest.raises(UsageError, match=f"MAILMIRROR_KLOUDLESS_URL.*{words}") as refused:
+        from_environment({"MAILMIRROR_KLOUDLESS_URL": url})
+    assert "sekret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:80/v1", "http://[::1]/v1", "http://localhost/v1", "https://x:8443"])
+def test_an_upstream_on_this_machine_needs_no_encryption(url: str) -> None:
+    assert from_environment({"MAILMIRROR_KLOUDLESS_URL": url}).kloudless_url == url
+
+
+@pytest.mark.parametrize("url", ["http://x", "redis:6379", "redis", "x", "amqp://x"])
+def test_another_queue_is_refused(url: str) -> None:
+    with pytest.raises(UsageError, match="REDIS_URL must begin with redis://"):
+        from_environment({"REDIS_URL": url})
+
+
+def test_the_slowest_poll_is_never_the_faster_one() -> None:
+    with pytest.raises(UsageError, match="MAILMIRROR_POLL_SLOWEST must not be below MAILMIRROR_POLL_SECONDS"):
+        from_environment({"MAILMIRROR_POLL_SLOWEST": "30s"})
+    assert from_environment({"MAILMIRROR_POLL_SECONDS": "10m"}).poll_slowest == 600
+
+
+def test_an_unknown_variable_is_named_with_the_one_that_was_meant() -> None:
+    assert unknown({"MAILMIRROR_KEYRING_FILE": "x", "MAILMIRROR_DEBUG": "1", "MAILMIRROR_TEST_SEED": "1"}) == []
+    (said,) = unknown({"MAILMIRROR_XYZZY": "x"})
+    assert said == "MAILMIRROR_XYZZY is no setting and changes nothing. All settings: mailmirror config"
+    (said,) = unknown({"MAILMIRROR_KLOUDLES_URL": "x"})
+    assert said == "MAILMIRROR_KLOUDLES_URL is no setting and changes nothing. Did you mean MAILMIRROR_KLOUDLESS_URL?"
+
+
+def test_a_sentence_names_the_variable_that_was_given(tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("postgresql://db")
+    (tmp_path / "empty").write_text("\n")
+    files = {"DATABASE_URL_FILE": str(tmp_path / "url"), "REDIS_URL_FILE": str(tmp_path / "empty")}
+    assert as_given("Is DATABASE_URL right? And REDIS_URL?", files) == "Is DATABASE_URL_FILE right? And REDIS_URL?"
+    assert as_given("DATABASE_URL_FILE names x.", files) == "DATABASE_URL_FILE names x."
+
+
 def test_a_wrong_size_or_time_is_answered_with_right_ones() -> None:
     with pytest.raises(UsageError, match=r"as in 512KiB, 16MiB or 1GiB, not '16M'\."):
         from_environment({"MAILMIRROR_MAX_BODY": "16M"})
@@ -96,7 +157,7 @@ def test_each_value_has_its_origin(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", Settings.__struct_fields__)
 def test_every_setting_can_be_read_from_a_file(name: str, tmp_path: Path) -> None:
     usual = getattr(Settings(), name)
-    text = "postgresql://db" if usual is None else str(usual).lower()
+    text = "redis://db" if usual is None else str(usual).lower()
     (tmp_path / "value").write_text(f"{text}\n")
     given = from_environment({f"{variable_of(name)}_FILE": str(tmp_path / "value")})
     assert given == from_environment({variable_of(name): text})
@@ -148,6 +209,7 @@ def test_a_key_ring_that_is_no_file_is_handed_on_as_it_is(keyring: str) -> None:
 
 def test_a_secret_is_never_shown() -> None:
     secret = "canary"
+    assert Settings(kloudless_url=f"https://a:{secret}@x/v1").shown()["kloudless_url"] == "https://***@x/v1"
     settings = Settings(
         database_url=secret, redis_url=secret, kloudless_api_key=secret, keyring=secret, kloudless_url="https://x/v1"
     )

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from worker.config import ROLES_PREFIX, Settings, variable_of
-from worker.errors import UsageError
+from worker.errors import StoreUnavailableError, UsageError
 from worker.store import migrations, roles
-from worker.store.engine import parse
+from worker.store.engine import WRONG, parse
+
+LACKS_RIGHTS = "42501"
 
 
 def migrate(settings: Settings, revision: str = "head") -> tuple[str | None, str | None]:
@@ -47,9 +49,16 @@ def _login(settings: Settings) -> roles.Login:
 @contextmanager
 def _named(settings: Settings) -> Iterator[None]:
     """Name the variable that was meant in what is said of the connection."""
+    owner = variable_of("owner_url")
+    variable = owner if settings.owner_url else variable_of("database_url")
     try:
         yield
     except UsageError as error:
+        if str(error) == WRONG[LACKS_RIGHTS]:
+            raise UsageError(f"The user in {variable} may not do this. Name the owner in {owner}.") from error
         if not settings.owner_url or isinstance(error, roles.RefusedLoginError):
             raise
-        raise UsageError(str(error).replace("DATABASE_URL", variable_of("owner_url"))) from error
+        raise UsageError(str(error).replace("DATABASE_URL", owner)) from error
+    except StoreUnavailableError as error:
+        message = str(error).replace("DATABASE_URL", variable)
+        raise StoreUnavailableError(message, sqlstate=error.sqlstate) from error

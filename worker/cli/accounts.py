@@ -49,7 +49,7 @@ def add(
             )
         except CredentialRefusedError as error:
             # What was given is wrong, and nothing is the matter with any account.
-            raise UsageError(output.advised(error)) from error
+            raise UsageError(_of_a_new_one(output.advised(error))) from error
         _tell_of_key_file(mirror.keys.created_at_path)
     if as_json:
         output.document(_shown(added))
@@ -143,7 +143,10 @@ def token(account: Account, *, token_stdin: TokenOnStdin = False) -> int:
         found = accounts.find(mirror.engine, account)
         if not token_stdin and not sys.stdin.isatty():
             raise UsageError(f"Say where the token is: mailmirror accounts token {found.id} --token-stdin")
-        mirror.set_token(found, _token())
+        try:
+            mirror.set_token(found, _token())
+        except CredentialRefusedError as error:
+            raise CredentialRefusedError(_of_a_new_one(str(error)), scope=error.scope) from error
         _tell_of_key_file(mirror.keys.created_at_path)
     after = " It stays paused." if found.status == "paused" else ""
     output.say(f"Account {found.label} has its new token.{after}")
@@ -194,6 +197,13 @@ def _require_key(api_key: str | None, account_id: str | None) -> None:
 def _tell_of_key_file(path: object) -> None:
     if path is not None:
         output.note(f"A key file to seal tokens with was made at {path}. Keep a copy of it: no token opens without it.")
+
+
+def _of_a_new_one(sentence: str) -> str:
+    """Say of a credential that was just given what is said of one that was good once."""
+    return sentence.replace("no longer accepts the account's", "does not accept this").replace(
+        "no longer accepts", "does not accept"
+    )
 
 
 def _agreed(question: str) -> bool:

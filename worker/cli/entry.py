@@ -1,6 +1,7 @@
 """The commands put together, and the one place where an error becomes a sentence and an exit code."""
 
 import os
+import re
 import signal
 import sys
 import traceback
@@ -11,7 +12,9 @@ from typer.main import get_command
 
 from worker.cli import accounts, demo, installation, keys, problems, roles, sandbox, status, streams, sync, up, verify
 from worker.cli.output import DONE, FAILED, INTERRUPTED, USAGE, advised, fail, note
+from worker.config import as_given
 from worker.errors import MailmirrorError, UsageError
+from worker.local.errors import LocalError
 
 DEBUG = "MAILMIRROR_DEBUG"
 
@@ -60,10 +63,10 @@ def _run(argv: list[str]) -> int:
     except typer.TyperException as error:
         return _misused(error)
     except UsageError as error:
-        fail(str(error))
+        fail(as_given(_sentence(error)))
         return USAGE
     except MailmirrorError as error:
-        fail(advised(error))
+        fail(as_given(advised(error)))
         return FAILED
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
@@ -77,12 +80,38 @@ def _run(argv: list[str]) -> int:
 def _misused(error: typer.TyperException) -> int:
     """Say in one line what is wrong with the arguments."""
     context = getattr(error, "ctx", None)
-    sentence = error.format_message().strip()
+    sentence = _in_our_words(error.format_message().strip())
     if not sentence:  # a group alone has shown its help already
         return USAGE
     path = context.command_path if context is not None else "mailmirror"
     fail(f"{sentence if sentence[-1] in '.?' else sentence + '.'} See: {path} --help")
     return USAGE
+
+
+KINDS = {"integer": "a whole number", "number": "a number", "datetime": "a date and time, as in 2026-01-31T12:00"}
+
+
+def _in_our_words(sentence: str) -> str:
+    """Replace what a library says of a value by a sentence of ours."""
+    found = re.fullmatch(r"Invalid value for (.+?): (?:Input should be|Value error,) (.+)", sentence, re.DOTALL)
+    if found is None:
+        return sentence
+    name, said = found[1].strip("'"), found[2].rstrip(".")
+    if kind := re.match(r"a valid (\w+)", said):
+        said = KINDS.get(kind[1], f"a {kind[1]}")
+    elif choice := re.fullmatch(r".* is not one of (.+)", said):
+        said = f"one of {choice[1].replace(chr(39), '')}"
+    for theirs, ours in (("greater than or equal to", "at least"), ("less than or equal to", "at most")):
+        said = said.replace(theirs, ours)
+    return f"{name} must be {said}."
+
+
+def _sentence(error: UsageError) -> str:
+    """The error as a sentence; what servers of this machine say begins small and has no end."""
+    text = str(error)
+    if not isinstance(error, LocalError):
+        return text
+    return f"{text[:1].upper() if not text.startswith('/') else text[:1]}{text[1:]}{'' if text.endswith('.') else '.'}"
 
 
 def _unexpected(error: Exception) -> int:

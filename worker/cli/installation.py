@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from worker.cli import output, session
-from worker.config import origins, variable_of
+from worker.config import Settings, origins, variable_of
 from worker.errors import MailmirrorError
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -30,13 +30,26 @@ def migrate(
 
 def config(*, as_json: Json = False) -> int:
     """Show the settings in force and where each value comes from; secrets are masked."""
-    shown = session.settings().shown()
-    sources = origins()
+    settings = session.settings()
+    shown, sources = settings.shown(), origins()
+    shown["keyring"], sources["keyring"] = _keys_in_force(settings, shown["keyring"], sources["keyring"])
     if as_json:
         output.document({variable_of(name): {"value": shown[name], "from": sources[name]} for name in shown})
         return output.DONE
+    if not shown["owner_url"]:
+        shown["owner_url"] = f"as {variable_of('database_url')}"
     output.table(("variable", "value", "from"), [(variable_of(n), shown[n] or "-", sources[n]) for n in shown])
     return output.DONE
+
+
+def _keys_in_force(settings: Settings, shown: str, source: str) -> tuple[str, str]:
+    """The key file that is in force, or what was shown where there is none; raises UsageError for wrong keys."""
+    from worker.bootstrap import credentials  # loads the database layer
+
+    ring = credentials.load_keys(settings)
+    if ring.file is None or not ring.names:
+        return shown, source
+    return str(ring.file), source if settings.keyring else variable_of("data")
 
 
 def version(*, as_json: Json = False) -> int:

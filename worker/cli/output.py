@@ -29,8 +29,6 @@ DONE, FAILED, USAGE, PROBLEMS = 0, 1, 2, 3
 INTERRUPTED = 130
 
 SHOWN_IDS = 20
-WIDEST = 100_000
-"""Columns of a line that no terminal shows."""
 FOLDED_TO = 24
 """Columns that the last one of a table needs at least."""
 MINUTE = 60
@@ -99,9 +97,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Itera
     widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
     screen = console()
     if not screen.is_terminal:
-        # Into a file or a pipe nothing is cut or folded, however long a cause is.
-        screen.width = WIDEST
-    elif sum(widths[:-1]) + 2 * len(widths[1:]) + min(widths[-1], FOLDED_TO) > screen.width:
+        _unfolded(columns, cells, widths, numbers)
+        return
+    if sum(widths[:-1]) + 2 * len(widths[1:]) + min(widths[-1], FOLDED_TO) > screen.width:
         _one_below_the_other(columns, cells)
         return
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
@@ -111,6 +109,16 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Itera
     for row in cells:
         shown.add_row(*map(escape, row))
     screen.print(shown)
+
+
+def _unfolded(columns: Sequence[str], rows: Iterable[Sequence[str]], widths: Sequence[int], numbers: set[str]) -> None:
+    """Print rows into a file or a pipe: nothing is cut or folded, however long it is, and no line ends in blanks."""
+    for row in (columns, *rows):
+        cells = []
+        for column, cell, width in zip(columns, row, widths, strict=True):
+            blanks = " " * (width - cell_len(cell))
+            cells.append(f"{blanks}{cell}" if column in numbers else f"{cell}{blanks}")
+        say("  ".join(cells).rstrip())
 
 
 def _one_below_the_other(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -97,15 +98,23 @@ def sandbox(
 
 def _switch(text: str) -> tuple[str, object]:
     """Read NAME=VALUE; the value is JSON where it can be, but four switches take text that looks like numbers."""
+    from worker.sandbox import SandboxError, Switches  # loads a web server
+
     name, equals, value = text.partition("=")
     if not equals:
         raise UsageError(f"{text} is not NAME=VALUE. Give a switch as in --switch paging=offset.")
-    if name in {"after_ge_before", "cursor_expiry", "second_subscription", "folder_filter_elsewhere"}:
-        return name, value
+    known = Switches.__struct_fields__
+    if name not in known:
+        raise UsageError(f"There is no switch {name}. The switches are: {', '.join(sorted(known))}.")
+    read: object = value
+    if name not in {"after_ge_before", "cursor_expiry", "second_subscription", "folder_filter_elsewhere"}:
+        with suppress(msgspec.DecodeError):
+            read = msgspec.json.decode(value.encode())
     try:
-        return name, msgspec.json.decode(value.encode())
-    except msgspec.DecodeError:
-        return name, value
+        Switches().changed({name: read})
+    except SandboxError as error:
+        raise UsageError(f"The switch {name} cannot be {value or 'nothing'}. See: mailmirror sandbox --help") from error
+    return name, read
 
 
 def _print_line(facts: dict[str, object]) -> None:

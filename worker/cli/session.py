@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from worker import config
+from worker.cli import output
 from worker.cli.interrupts import Interrupts
 from worker.config import Settings
 from worker.ports import Source
@@ -14,8 +15,11 @@ if TYPE_CHECKING:  # loading the database takes half a second, which `--help` ne
 
 
 def settings() -> Settings:
-    """Read the settings; raises UsageError naming the variable that is wrong."""
-    return config.from_environment()
+    """Read the settings, and say which variables are none; raises UsageError naming the one that is wrong."""
+    found = config.from_environment()
+    for sentence in config.unknown():
+        output.note(sentence)
+    return found
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import typer
 from msgspec.structs import replace
 
 from worker.cli import output, session
-from worker.config import Settings
+from worker.config import HOSTED_URL, Settings
 from worker.errors import MailmirrorError, StoreUnavailableError
 from worker.local.folder import DATABASE_URL_FILE
 from worker.local.stack import Stack, Workers
@@ -75,12 +75,15 @@ def _introduce(stack: Stack, given: Settings) -> None:
     if not given.database_url:
         output.say(f"export DATABASE_URL_FILE={shlex.quote(str(folder.database_url_file))}")
     output.say(f"export MAILMIRROR_DATA={shlex.quote(str(folder.path))}")
+    upstream = given.kloudless_url if given.kloudless_url != HOSTED_URL else "https://appliance.example/v1"
+    output.say(f"export MAILMIRROR_KLOUDLESS_URL={shlex.quote(upstream)}")
     output.say(f"{output.program()} accounts add kloudless --token-stdin < token.txt")
     output.say(f"{output.program()} status")
     query = "SELECT created, subject FROM mail.live_messages ORDER BY created DESC LIMIT 10"
     url = "$DATABASE_URL" if given.database_url else '$(cat "$DATABASE_URL_FILE")'
     output.say(f'psql "{url}" -c "{query}"')
-    output.say("\nCtrl-C stops everything.")
+    output.say(f"\nWithout an upstream of your own: {output.program()} sandbox prints the lines to use.")
+    output.say("Ctrl-C stops everything.")
     output.flush()
 
 

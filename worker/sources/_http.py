@@ -6,7 +6,6 @@ here: the engine decides.
 """
 
 import functools
-import ipaddress
 import logging
 import ssl
 import threading
@@ -19,6 +18,7 @@ from urllib.parse import quote, urlencode
 import httpx
 from msgspec import Struct
 
+from worker.config import NO_UPSTREAM, require_upstream
 from worker.errors import UnreachableError, UnreadableError, UsageError
 from worker.sources._connections import Stream, now, transport
 from worker.sources._credential import Credential
@@ -34,7 +34,6 @@ OK = 200
 NO_CONTENT = 204
 HEADERS = (("Accept", "application/json"), ("Accept-Encoding", "gzip"), ("User-Agent", "mailmirror"))
 _DONE = {OK, 201, 202, NO_CONTENT}
-_PORTS = {None, *range(1, 65536)}
 _REDIRECTS = {301, 302, 303, 307, 308}
 
 for _name in ("httpx", "httpcore"):
@@ -209,26 +208,13 @@ class _Reply(Struct, frozen=True):
 
 @functools.cache
 def _checked_root(text: str) -> httpx.URL:
-    name = "MAILMIRROR_KLOUDLESS_URL"
     try:
         url = httpx.URL(text)
         port = url.port
     except (httpx.InvalidURL, ValueError):
-        raise UsageError(f"{name} is no address. Set it to one like https://api.example.com/v1.") from None
-    if url.scheme not in {"http", "https"} or not url.host or port not in _PORTS:
-        raise UsageError(f"{name} must be an https address, like https://api.example.com/v1.")
-    if url.userinfo or url.query or url.fragment:
-        raise UsageError(f"{name} must hold neither a user name nor a question mark nor a hash sign.")
-    if url.scheme == "http" and not _is_loopback(url.host):
-        raise UsageError(f"{name} must begin with https://: mail and tokens do not travel in the clear.")
+        raise UsageError(NO_UPSTREAM) from None
+    require_upstream(url.scheme, url.host, port, more=bool(url.userinfo or url.query or url.fragment))
     return url
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:

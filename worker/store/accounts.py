@@ -4,6 +4,7 @@ Whatever a person does to an account also raises `lease_epoch` where work must s
 finds its fence overtaken at its next commit, and nothing of that commit is written.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -115,7 +116,9 @@ LARGEST_ID = (1 << 63) - 1
 
 
 def to_do(account_id: int, status: Status, reason: str | None) -> str | None:
-    """What a person must do about an account in this status; None for an active one."""
+    """What a person must do about an account in this status; None for an active one, and where the reason says it."""
+    if status == "backing_off" and reason and re.search(r"[.:] \S", reason):
+        return None
     words = TO_DO_REMOVED if reason == REMOVED else TO_DO.get(status)
     return words.format(id=account_id) if words else None
 

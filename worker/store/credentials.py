@@ -53,6 +53,16 @@ class KeyRing:
         self.file = file
         """The file the keys are read from, read again when a key is missing; None for keys in the environment."""
 
+    @property
+    def absent(self) -> str | None:
+        """Say that there is no key file where one is looked for, and what to do; None where there are keys."""
+        if self._keys or self.file is None:
+            return None
+        return (
+            f"There is no key file at {self.file.absolute()}. Put it back, or set MAILMIRROR_DATA or "
+            "MAILMIRROR_KEYRING."
+        )
+
     def __repr__(self) -> str:
         return f"KeyRing({', '.join(f'{name}=***' for name in self._keys)})"
 
@@ -76,6 +86,8 @@ class KeyRing:
         if sealed.key_id not in self._keys:
             self._read_again()
         key = self._keys.get(sealed.key_id)
+        if key is None and self.absent:
+            raise UsageError(self.absent)
         if key is None:
             raise UsageError(
                 f"The token of account {account_id} is sealed with the key {sealed.key_id}, "
@@ -119,7 +131,7 @@ def load_keys(settings: Settings, *, make: bool = False) -> KeyRing:
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise UsageError(f"Others can read the key file {path}. Close it: chmod 600 {path}")
         return _read(path, f"The key file {path}")
-    return _make(path) if make else KeyRing()
+    return _make(path) if make else KeyRing(file=path)
 
 
 def store_token(where: Engine | Connection, keys: KeyRing, account_id: int, token: str, purpose: str = TOKEN) -> None:
@@ -183,8 +195,7 @@ def _parse(text: str, origin: str) -> dict[str, bytes]:
             key = b""
         if not re.fullmatch(r"[\w.-]{1,64}", name) or len(key) != KEY_BYTES:
             raise UsageError(
-                f"{origin} must hold name:key pairs, each key 32 bytes in base64. "
-                "Make one with: openssl rand -base64 32"
+                f"{origin} must hold name:key pairs, each key 32 bytes in base64. Make one with: mailmirror keys make"
             )
         if name in keys:
             raise UsageError(f"{origin} holds two keys named {name}. Give each key a name of its own.")
@@ -197,8 +208,9 @@ def _read(path: Path, origin: str) -> KeyRing:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is no text"
         raise UsageError(
-            f"{origin} cannot be read ({type(error).__name__}). Give a key file, or keys as name:base64,name:base64."
+            f"{origin} cannot be read: {reason}. Give a key file, or keys as name:base64,name:base64."
         ) from None
     return KeyRing(_parse(text, origin), file=path)
 

@@ -60,12 +60,15 @@ def key_uses(engine: Engine, keys: KeyRing) -> list[KeyUse]:
 
 
 def missing_keys(engine: Engine, keys: KeyRing) -> list[str]:
-    """One sentence for each key that tokens are sealed with and the ring lacks."""
+    """One sentence for each key that tokens are sealed with and the ring lacks, or that there is no key file."""
+    uses = key_uses(engine, keys)
+    if keys.absent and uses:
+        return [keys.absent]
     return [
         f"The key {use.key_id} is not in the key ring: {use.accounts:,} "
         f"{'account' if use.accounts == 1 else 'accounts'} cannot be mirrored. Add it to MAILMIRROR_KEYRING, or set "
         "the tokens again."
-        for use in key_uses(engine, keys)
+        for use in uses
         if not use.in_ring
     ]
 

@@ -118,7 +118,8 @@ def write(
 
 def _ways(cursor: Cursor, account_id: int, rows: dict[str, Row], by_get: Iterable[str]) -> Written:
     """Decide for each message by its digest and tombstone as they stand."""
-    cursor.execute(sql.PROBE, (list(rows), account_id))
+    # Planned each time: a plan made while the table was empty reads the whole account for every id, and would be kept.
+    cursor.execute(sql.PROBE, (list(rows), account_id), prepare=False)
     known = {id_: (digest, dead) for id_, digest, dead in cursor.fetchall()}
     fetched = set(by_get)
     ways: dict[str, list[Row]] = {name: [] for name in ("added", "content", "light", "equal", "revived")}

@@ -34,7 +34,7 @@ def nothing_was_written(connection: psycopg.Connection, command: Command) -> boo
 
 def test_a_wrong_token(command: Command, upstream: Sandbox, connection: psycopg.Connection) -> None:
     command.set(MAILMIRROR_KLOUDLESS_URL=upstream.url)
-    command(*ADD, stdin="no-such-token\n").refused(2, "token", "MAILMIRROR_KLOUDLESS_URL")
+    command(*ADD, stdin="no-such-token\n").refused(2, "does not accept this token", "MAILMIRROR_KLOUDLESS_URL")
     command(*ADD, "--account-id", "1002", stdin=upstream.token(1001)).refused(2, "1001", "1002")
     assert nothing_was_written(connection, command)
 
@@ -173,6 +173,9 @@ def test_an_unknown_revision(command: Command) -> None:
         ("MAILMIRROR_PAGE_SIZE", "0", "between 1 and 1000"),
         ("MAILMIRROR_BODIES", "some", "full, text, none"),
         ("MAILMIRROR_KEEP_RAW", "perhaps", "true or false"),
+        ("MAILMIRROR_KLOUDLESS_URL", "https://a:secret@mail.example/v1", "user name"),
+        ("REDIS_URL", "http://queue", "redis://"),
+        ("MAILMIRROR_POLL_SLOWEST", "30s", "MAILMIRROR_POLL_SECONDS"),
     ],
 )
 def test_a_setting_that_cannot_be_used(bare: Command, name: str, value: str, words: str) -> None:
@@ -181,9 +184,25 @@ def test_a_setting_that_cannot_be_used(bare: Command, name: str, value: str, wor
         bare(*arguments).refused(2, name, words)
 
 
+def test_a_value_from_a_file_is_told_by_the_name_of_that_variable(bare: Command, tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("mysql://app@db/mail")
+    bare.set(DATABASE_URL_FILE=str(tmp_path / "url"))
+    bare("status").refused(2, "DATABASE_URL_FILE must begin with postgresql://")
+
+
+def test_an_unknown_setting_is_a_word_beside_the_answer(bare: Command) -> None:
+    bare.set(MAILMIRROR_PAGESIZE="9")
+    ran = bare("config")
+    assert (ran.code, "MAILMIRROR_PAGESIZE" in ran.out) == (0, False)
+    assert ran.err == "MAILMIRROR_PAGESIZE is no setting and changes nothing. Did you mean MAILMIRROR_PAGE_SIZE?\n"
+
+
 def test_a_key_ring_that_is_none(command: Command) -> None:
     command.set(MAILMIRROR_KEYRING="k:short")
-    command("status").refused(2, "MAILMIRROR_KEYRING", "openssl rand")
+    command("status").refused(2, "MAILMIRROR_KEYRING", "mailmirror keys make")
+    command("config").refused(2, "MAILMIRROR_KEYRING", "mailmirror keys make")
+    command.set(MAILMIRROR_KEYRING="=abc")
+    command("config").refused(2, "MAILMIRROR_KEYRING cannot be read: No such file")
 
 
 def test_a_key_that_is_missing_from_the_ring(command: Command, mailbox: Sandbox) -> None:
@@ -191,6 +210,15 @@ def test_a_key_that_is_missing_from_the_ring(command: Command, mailbox: Sandbox)
     command.set(MAILMIRROR_KEYRING=key)
     for arguments in (("sync", "1"), ("verify", "1")):
         command(*arguments).refused(2, "MAILMIRROR_KEYRING", "accounts token 1")
+
+
+def test_a_key_file_that_is_not_where_it_is_looked_for(command: Command, mailbox: Sandbox) -> None:
+    file = command.data / "keyring"
+    file.rename(command.data / "elsewhere")
+    words = f"There is no key file at {file}. Put it back, or set MAILMIRROR_DATA or MAILMIRROR_KEYRING."
+    command("sync", "1").refused(2, words)
+    command("verify", "1").refused(2, words)
+    assert command("status").err == f"{words}\n"
 
 
 def test_a_key_file_that_others_can_read(command: Command, mailbox: Sandbox) -> None:
@@ -238,8 +266,10 @@ def test_an_mbox_that_is_not_one(bare: Command, tmp_path: Path, content: bytes) 
     [
         (("--mbox", "/no/such/file"), "does not exist"),
         (("--service", "pigeon"), "pigeon"),
-        (("--switch", "speed=9"), "switch"),
+        (("--switch", "speed=9"), "no switch speed. The switches are: activity_lag, "),
         (("--switch", "paging"), "NAME=VALUE"),
+        (("--switch", "retained_events=many"), "The switch retained_events cannot be many."),
+        (("--switch", "cursor_expiry=500"), "The switch cursor_expiry cannot be 500."),
         (("--port", "99999"), "port"),
         (("--messages", "-1"), "--messages"),
     ],

@@ -137,7 +137,11 @@ def test_a_reader_that_goes_away_is_no_error(command: Command, mailbox: Sandbox)
 @pytest.mark.parametrize("subcommand", ["worker", "beat"])
 @pytest.mark.parametrize(
     ("variables", "words"),
-    [({}, "REDIS_URL is not set. Set it to"), ({"MAILMIRROR_PAGE_SIZE": "0"}, "MAILMIRROR_PAGE_SIZE must be")],
+    [
+        ({}, "REDIS_URL is not set. Set it to"),
+        ({"MAILMIRROR_PAGE_SIZE": "0"}, "MAILMIRROR_PAGE_SIZE must be"),
+        ({"REDIS_URL": "http://x"}, "REDIS_URL must begin with redis://"),
+    ],
 )
 def test_celery_without_its_settings_says_one_sentence(
     bare: Command, subcommand: str, variables: dict[str, str], words: str

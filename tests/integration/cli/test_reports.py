@@ -1,6 +1,7 @@
 """What the mirror says of itself: status, verify, problems, config, version."""
 
 import json
+import re
 from pathlib import Path
 
 import psycopg
@@ -47,6 +48,24 @@ def test_verify_names_what_is_missing_stale_or_extra(
     found = command("verify", "1", "--json")
     assert (found.code, found.json["missing"], found.json["extra"]) == (1, [lost], [extra])
     assert found.json["stale"] == [{"message_id": altered, "fields": ["subject"]}]
+    assert "To repair the mirror: mailmirror verify 1 --repair\n" in told.out
+    assert "mailmirror sync" not in told.out
+    mended = command("verify", "1", "--repair", "--json")
+    assert (mended.code, mended.json["equal"]) == (0, True)
+    assert mended.json["repaired"] == {"written": 2, "deleted": 1, "held": 0, "undecided": 0}
+
+
+def test_a_problem_of_the_account_is_not_about_mail(
+    command: Command, mailbox: Sandbox, connection: psycopg.Connection
+) -> None:
+    command("sync", "1")
+    connection.execute(
+        "INSERT INTO sync.problems (account_id, kind, subject, cause) VALUES (1, 'account', '', 'A run failed.')"
+    )
+    connection.execute("UPDATE sync.accounts SET status = 'backing_off', status_reason = 'A run failed'")
+    told = command("status")
+    assert "complete except" not in told.out
+    assert "A run failed. It is tried again by itself.\n" in told.out
 
 
 def test_problems_are_listed_shown_and_retried(command: Command, mailbox: Sandbox) -> None:
@@ -79,6 +98,18 @@ def test_config_masks_secrets_and_names_the_variables(command: Command) -> None:
     assert shown["MAILMIRROR_PAGE_SIZE"] == {"value": "7", "from": "environment"}
     assert shown["MAILMIRROR_KLOUDLESS_API_KEY"] == {"value": "***", "from": "environment"}
     assert shown["DATABASE_URL"]["value"] == "***"
+    assert re.search(r"MAILMIRROR_OWNER_URL +as DATABASE_URL +default\n", told.out)
+
+
+def test_config_names_the_key_file_in_force(command: Command, mailbox: Sandbox, tmp_path: Path) -> None:
+    file = command.data / "keyring"
+    assert command("config", "--json").json["MAILMIRROR_KEYRING"] == {"value": str(file), "from": "MAILMIRROR_DATA"}
+    key = file.read_text().strip()
+    command.set(MAILMIRROR_KEYRING=key)
+    assert command("config", "--json").json["MAILMIRROR_KEYRING"] == {"value": "***", "from": "environment"}
+    moved = file.rename(tmp_path / "ring")
+    command.set(MAILMIRROR_KEYRING=str(moved))
+    assert command("config", "--json").json["MAILMIRROR_KEYRING"] == {"value": str(moved), "from": "environment"}
 
 
 def test_config_tells_where_each_value_comes_from(bare: Command, tmp_path: Path) -> None:

@@ -51,3 +51,17 @@ def test_a_prefix_that_needs_quotes_is_refused(bare: Command, owner_database: st
     bare.set(DATABASE_URL=owner_database)
     said = bare("roles", "apply", "--prefix", "Mail Mirror")
     assert (said.code, "small letters" in said.err) == (2, True)
+
+
+def test_an_analyst_is_told_to_name_the_owner(command: Command, owner_database: str) -> None:
+    user = "analyst_of_its_own"
+    with psycopg.connect(owner_database, autocommit=True) as connection:
+        connection.execute(f"create role {user} login in role mailmirror_analyst".encode())
+        try:
+            command.set(DATABASE_URL=as_user(owner_database, user))
+            for arguments in (("migrate",), ("roles", "apply")):
+                command(*arguments).refused(
+                    2, "The user in DATABASE_URL may not do this. Name the owner in MAILMIRROR_OWNER_URL."
+                )
+        finally:
+            connection.execute(f"drop role {user}".encode())

@@ -140,7 +140,7 @@ def test_keys_are_read_from_the_setting_or_from_a_file(tmp_path: Path) -> None:
         ("k1:AAAA", "32 bytes"),
         ("k1:???", "cannot be read"),
         (f"k1:{encoded(b'1')},k1:{encoded(b'2')}", "two keys named k1"),
-        ("no-such-file", "MAILMIRROR_KEYRING cannot be read"),
+        ("no-such-file", "MAILMIRROR_KEYRING cannot be read: No such file or directory"),
         (f":{encoded(b'1')}", "cannot be read"),
         (encoded(b"1"), "name:base64"),
         ("x" * 5000, "cannot be read"),

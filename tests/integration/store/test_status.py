@@ -183,6 +183,7 @@ def test_retry_makes_problems_due_but_never_a_held_deletion(engine: Engine, conn
         ("active", None, None),
         ("backing_off", "No answer.", "by itself"),
         ("degraded", "No change events.", "Nothing needs to be done"),
+        ("backing_off", "The key k1 is missing. Add it to MAILMIRROR_KEYRING.", None),
         ("auth_required", "The token was refused.", "mailmirror accounts token 1 --token-stdin"),
         ("gone", "The upstream does not know the account.", "mailmirror accounts remove 1"),
         ("gone", accounts.REMOVED, "mailmirror accounts token 1 --token-stdin"),

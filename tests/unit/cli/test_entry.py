@@ -55,6 +55,21 @@ def test_misuse_is_one_line_and_code_2(arguments: tuple[str, ...], capsys: pytes
 
 
 @pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("problems", "show", "first"), "ID must be a whole number."),
+        (("sync", "--max-time", "-1"), "--max-time must be at least 0."),
+        (("sandbox", "--paging", "x"), "--paging must be one of keyset, offset."),
+    ],
+)
+def test_a_wrong_value_is_told_in_our_words(
+    arguments: tuple[str, ...], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended(*arguments) == 2
+    assert capsys.readouterr().err.startswith(f"{sentence} See: mailmirror ")
+
+
+@pytest.mark.parametrize(
     ("error", "code"),
     [(UsageError("Do this."), 2), (MailmirrorError("It is so."), 1), (StoreUnavailableError("It is away."), 1)],
 )

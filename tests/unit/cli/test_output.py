@@ -47,6 +47,16 @@ def test_a_table_in_a_pipe_is_neither_cut_nor_folded(capsys: pytest.CaptureFixtu
     assert cause.strip() in capsys.readouterr().out
 
 
+def test_a_table_in_a_pipe_has_no_blanks_at_the_ends_of_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    output.table(["n", "name", ""], [["1", "Ann", ""], ["12", "B", "said"]], right=["n"])
+    assert capsys.readouterr().out == " n  name\n 1  Ann\n12  B     said\n"
+
+
+def test_sentences_end_before_the_next_one_begins() -> None:
+    assert output.sentences("It is so", None, "Do this.", "Run: x") == "It is so. Do this. Run: x"
+    assert output.sentences(None, "") == ""
+
+
 def on_a_terminal(columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> list[str]:
     monkeypatch.setattr(output, "console", lambda: Console(width=columns, force_terminal=True, color_system=None))
     rows = [["1", "ann@mail.example", "active", "It is so. It was so."], ["12", "bob@mail.example", "paused", ""]]
