@@ -98,6 +98,7 @@ def _drain(source: Source, store: LeasedStore) -> tuple[Cursor, datetime]:
 def _read(source: Source, store: LeasedStore, looker: Looker, position: Position) -> Stream:
     cursor = position.cursor
     delivered = 0
+    began = store.now()
     while True:
         store.renew()
         page = source.activity(cursor)
@@ -108,7 +109,9 @@ def _read(source: Source, store: LeasedStore, looker: Looker, position: Position
         while len(changes) > PIECE:
             yield _batch(store, looker, page.served_at, changes[:PIECE])
             changes = changes[PIECE:]
-        anew = bool(page.rejected) or (at_end and (position.age > SAFE_AGE or delivered >= RETENTION))
+        # A machine that slept in the middle of a poll has been away as long as one that did not poll.
+        age = position.age + (store.now() - began).total_seconds()
+        anew = bool(page.rejected) or (at_end and (age > SAFE_AGE or delivered >= RETENTION))
         moves = not stuck and page.cursor is not None and page.cursor != cursor
         yield _batch(
             store,
