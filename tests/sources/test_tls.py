@@ -27,6 +27,11 @@ def get(upstream: Any) -> bytes:
         talk.close()
 
 
+def forget_connections() -> None:
+    while _connections._transports:
+        _connections._transports.popitem()[1].close()
+
+
 @pytest.fixture
 def certificate(tmp_path: Path) -> Callable[..., Path]:
     """Make a self-signed certificate with its key in one file."""
@@ -61,10 +66,10 @@ def certificate(tmp_path: Path) -> Callable[..., Path]:
 def trusted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], None]]:
     """Make a certificate one of the machine's own authorities."""
     _connections._tls.cache_clear()
-    _connections.disconnect()
+    forget_connections()
     yield lambda path: monkeypatch.setenv("SSL_CERT_FILE", str(path))
     _connections._tls.cache_clear()
-    _connections.disconnect()
+    forget_connections()
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any, Self, cast
 
 from worker.cli.output import INTERRUPTED
+from worker.errors import MailmirrorError
 from worker.ports import Source
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -94,7 +95,7 @@ class _Watched:
             self._interrupts.check()
             try:
                 return found(*given)
-            except Exception:
+            except MailmirrorError:
                 self._interrupts.check()  # it was cut by us: nothing is wrong with the upstream
                 raise
 

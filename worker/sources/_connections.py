@@ -72,12 +72,6 @@ def transport(origin: tuple[str, str, int | None]) -> Transport:
     return found if found is not None else _transports.setdefault(origin, Transport())
 
 
-def disconnect() -> None:
-    """Close every connection of this process; whoever asks next connects anew."""
-    while _transports:
-        _transports.popitem()[1].close()
-
-
 class Backend(httpcore.SyncBackend):
     def connect_tcp(
         self,
