@@ -186,6 +186,11 @@ MUTANTS = (
         (f"{STORE}::test_one_message_twice_on_a_page_is_one_row",),
     ),
     Mutant(
+        "frontier cut while it is walked",
+        (Edit("worker.sync.ledger", "if is_frontier(w) and w.after not in busy)", "if is_frontier(w))"),),
+        (f"{RUN}::test_the_last_stretch_is_not_cut_while_it_is_walked_though_an_older_window_turns_out_to_hold_mail",),
+    ),
+    Mutant(
         "head not walked again",
         (Edit("worker.sync.ledger", "        return walked_at + HOURLY\n", "        return walked_at + MONTHLY\n"),),
         ("tests/faults/test_clocks.py::test_mail_whose_event_was_lost_is_there_after_an_hour",),

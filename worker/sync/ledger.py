@@ -42,13 +42,14 @@ def first(now: datetime) -> tuple[Window, Window]:
     return Window(after=edge, before=None), Window(after=BEGINNING, before=edge)
 
 
-def lay_out(windows: Sequence[Window], target: int, ahead: int) -> LedgerChange | None:
+def lay_out(windows: Sequence[Window], target: int, ahead: int, busy: Collection[datetime]) -> LedgerChange | None:
     """Cut the next windows off the newest end of the frontier, or None when enough wait or nothing is left.
 
     Their width is `target` messages over the density of the last walked windows, growing or shrinking by a bounded
-    factor; several are cut at once so that they can be walked in parallel.
+    factor; several are cut at once so that they can be walked in parallel. What is being walked is never cut: once its
+    walk has begun, the frontier is the last window.
     """
-    frontier = next((w for w in windows if is_frontier(w)), None)
+    frontier = next((w for w in windows if is_frontier(w) and w.after not in busy), None)
     waiting = sum(1 for w in windows if w.state == "open" and w is not frontier and w.before is not None)
     if frontier is None or frontier.before is None or waiting >= ahead:
         return None

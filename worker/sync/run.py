@@ -203,10 +203,10 @@ class Run:
 
     def _plan(self) -> None:
         """Lay out the next windows of the backfill, and tidy what closing the head has left."""
-        target = self._limits.window_messages
-        change = ledger.lay_out(self._windows, target, self._limits.parallel_windows)
+        target, busy = self._limits.window_messages, self._busy()
+        change = ledger.lay_out(self._windows, target, self._limits.parallel_windows, busy)
         if change is None:
-            change = ledger.merged(self._windows, target, self._busy())
+            change = ledger.merged(self._windows, target, busy)
         if change is not None:
             self._commit(Batch(stream="windows", ledger=change))
 

@@ -4,6 +4,7 @@ The real ends are proven in `tests/integration` and `tests/acceptance`; here the
 for thousands of random histories.
 """
 
+import itertools
 import random
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
@@ -179,6 +180,9 @@ class MemoryStore:
         if batch.cursor is not None:
             self.cursor = Position(batch.cursor.cursor, batch.cursor.supported, 0.0)
         self.ledger = ledger.applied(self.ledger, batch.ledger, NOW)
+        assert all(newer.after == older.before for newer, older in itertools.pairwise(self.ledger)), (
+            "no gap, no overlap"
+        )
         return Outcome(
             added=added, tombstoned=len(batch.gone), held=held, disturbed=disturbed, new_folders=len(folders)
         )

@@ -39,9 +39,10 @@ def test_a_new_ledger_is_the_head_and_everything_before_it() -> None:
 def test_the_ledger_tiles_after_any_sequence_of_changes(data: st.DataObject) -> None:
     windows = ledger.applied((), _put(*ledger.first(NOW)), NOW)
     now = NOW
+    walking: dict[datetime, Window] = {}
     for _ in range(data.draw(st.integers(1, 30))):
         now += timedelta(seconds=data.draw(st.integers(0, 90_000)))
-        windows = ledger.applied(windows, _anything(data, windows, now), now)
+        windows = ledger.applied(windows, _anything(data, windows, walking, now), now)
         assert_tiles(windows)
 
 
@@ -49,47 +50,55 @@ def _put(*windows: Window) -> LedgerChange:
     return LedgerChange(put=windows)
 
 
-def _anything(data: st.DataObject, windows: Sequence[Window], now: datetime) -> LedgerChange:
-    """One thing that can happen to a ledger, drawn at random."""
-    window = data.draw(st.sampled_from(windows))
-    begun = replace(
-        window,
-        walk_began_at=now,
-        walk_before=window.before or now + timedelta(days=1),
-        seen=data.draw(st.integers(0, 9000)),
-    )
-    what = data.draw(st.sampled_from(["lay out", "finish", "halve", "cut", "merge", "all"]))
-    change: LedgerChange | None
-    if what == "lay out":
-        change = ledger.lay_out(windows, TARGET, data.draw(st.integers(1, 8)))
-    elif what == "finish":
-        change = ledger.finished(begun, now, now, windows_only=data.draw(st.booleans()))
-    elif what == "halve":
-        change = ledger.halves(begun, now)
-    elif what == "cut":
-        upper = begun.walk_before or now
-        far = int((upper - window.after).total_seconds())
-        reached = window.after + timedelta(seconds=data.draw(st.integers(0, max(far, 0))))
-        change = ledger.read_part(replace(begun, reached=reached), now, now, windows_only=False)
+def _anything(
+    data: st.DataObject, windows: Sequence[Window], walking: dict[datetime, Window], now: datetime
+) -> LedgerChange:
+    """One thing that can happen to a ledger, drawn at random: to the whole of it, or to a window as its walk began."""
+    what = data.draw(st.sampled_from(["begin", "finish", "halve", "cut", "lay out", "merge", "all"]))
+    change: LedgerChange | None = None
+    if what == "begin":
+        free = [w for w in windows if w.after not in walking]
+        if free:
+            window = data.draw(st.sampled_from(free))
+            walking[window.after] = replace(
+                window,
+                walk_began_at=now,
+                walk_before=window.before or now + timedelta(days=1),
+                seen=data.draw(st.integers(0, 9000)),
+            )
+    elif what == "lay out":
+        change = ledger.lay_out(windows, TARGET, data.draw(st.integers(1, 8)), busy=walking)
     elif what == "merge":
-        change = ledger.merged(windows, TARGET, busy=data.draw(st.sets(st.sampled_from([w.after for w in windows]))))
-    else:
+        change = ledger.merged(windows, TARGET, busy=walking)
+    elif what == "all":
         change = LedgerChange(walk_all=True)
+    elif walking:
+        change = _ended(data, walking.pop(data.draw(st.sampled_from(sorted(walking)))), what, now)
     return change or LedgerChange()
+
+
+def _ended(data: st.DataObject, begun: Window, how: str, now: datetime) -> LedgerChange | None:
+    if how == "finish":
+        return ledger.finished(begun, now, now, windows_only=data.draw(st.booleans()))
+    if how == "halve":
+        return ledger.halves(begun, now)
+    far = int(((begun.walk_before or now) - begun.after).total_seconds())
+    reached = begun.after + timedelta(seconds=data.draw(st.integers(0, max(far, 0))))
+    return ledger.read_part(replace(begun, reached=reached), now, now, windows_only=False)
 
 
 def test_windows_grow_eightfold_while_the_past_is_empty() -> None:
     windows = ledger.applied((), _put(*ledger.first(NOW)), NOW)
     widths = []
     for _ in range(3):
-        change = ledger.lay_out(windows, TARGET, ahead=1)
+        change = ledger.lay_out(windows, TARGET, ahead=1, busy=())
         assert change is not None
         laid, _rest = change.put
         widths.append(ledger.seconds(laid))
         windows = ledger.applied(windows, change, NOW)
         windows = ledger.applied(windows, ledger.finished(laid, NOW, NOW, windows_only=False), NOW)
     assert [wide / narrow for narrow, wide in itertools.pairwise(widths)] == [8, 8]
-    assert ledger.lay_out(windows, TARGET, ahead=1) is None, "after a year without mail the rest is one window"
+    assert ledger.lay_out(windows, TARGET, ahead=1, busy=()) is None, "after a year without mail the rest is one window"
     assert ledger.at_last_stretch(windows, TARGET)
 
 
@@ -97,16 +106,21 @@ def test_windows_are_as_wide_as_the_density_of_the_last_ones_asks_for() -> None:
     edge = NOW - timedelta(days=7)
     walked = Window(after=edge, before=NOW, state="done", seen=7_000, walked_at=NOW)
     frontier = Window(after=BEGINNING, before=edge)
-    change = ledger.lay_out((Window(after=NOW, before=None), walked, frontier), TARGET, ahead=1)
+    change = ledger.lay_out((Window(after=NOW, before=None), walked, frontier), TARGET, ahead=1, busy=())
     assert change is not None
     assert ledger.seconds(change.put[0]) == timedelta(days=2).total_seconds()
 
 
 def test_several_windows_are_laid_out_ahead_so_that_they_can_be_walked_side_by_side() -> None:
-    change = ledger.lay_out(ledger.first(NOW), TARGET, ahead=4)
+    change = ledger.lay_out(ledger.first(NOW), TARGET, ahead=4, busy=())
     assert change is not None
     assert len(change.put) == 4 + 1
-    assert ledger.lay_out(ledger.applied(ledger.first(NOW), change, NOW), TARGET, ahead=4) is None
+    assert ledger.lay_out(ledger.applied(ledger.first(NOW), change, NOW), TARGET, ahead=4, busy=()) is None
+
+
+def test_a_frontier_that_is_being_walked_is_not_cut() -> None:
+    windows = ledger.first(NOW)
+    assert ledger.lay_out(windows, TARGET, ahead=4, busy={BEGINNING}) is None
 
 
 def test_a_finished_head_closes_only_what_is_older_than_the_settling_time() -> None:

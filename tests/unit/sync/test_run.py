@@ -1,5 +1,6 @@
 """The engine reaches the mailbox's state, whatever the upstream does on the way."""
 
+import threading
 from datetime import datetime, timedelta
 
 import pytest
@@ -9,7 +10,7 @@ from msgspec.structs import replace
 
 from tests.unit.sync.ends import NOW, Mailbox, MemoryStore, StillClock
 from worker.errors import LeaseLostError
-from worker.records import Event, Window
+from worker.records import Event, MessagePage, PageToken, Window
 from worker.sync import limits
 from worker.sync.limits import Limits
 from worker.sync.run import Run, Totals
@@ -235,6 +236,33 @@ def test_an_interrupted_first_walk_goes_on_where_it_was() -> None:
     assert store.live.keys() == messages.keys()
     lost_in_flight = LIMITS.parallel_windows
     assert mailbox.listed <= undisturbed.listed + lost_in_flight + 1
+
+
+@pytest.mark.fault("U34")
+def test_the_last_stretch_is_not_cut_while_it_is_walked_though_an_older_window_turns_out_to_hold_mail() -> None:
+    """Years without mail call all before them one window; the walk of it is still out when an older window closes."""
+    mail = NOW - timedelta(days=1400)
+    mailbox, store = Mailbox({"old": mail}), MemoryStore()
+    last_begun, older_closed = threading.Event(), threading.Event()
+    listing = mailbox.window
+
+    def answer(after: datetime, before: datetime, page: PageToken | None, size: int) -> MessagePage:
+        if after.year == 1:
+            last_begun.set()
+            assert older_closed.wait(10)
+        elif after <= mail < before:
+            assert last_begun.wait(10)
+        return listing(after, before, page, size)
+
+    def watch(_: Totals) -> None:
+        if "old" in store.live:
+            older_closed.set()
+
+    mailbox.window = answer  # type: ignore[method-assign]
+    engine = Run(mailbox, store, StillClock(), LIMITS, observe=watch)
+    assert engine.until_quiet(stop=lambda: False)
+    engine.close()
+    assert store.live.keys() == {"old"}
 
 
 def make_due(store: MemoryStore) -> None:
