@@ -18,7 +18,7 @@ from worker.records import Batch, LedgerChange, Outcome, Window
 from worker.sync import ledger
 from worker.sync.activity import Retries, follow
 from worker.sync.brake import brake
-from worker.sync.joining import joined, together
+from worker.sync.joining import joined, together, weight
 from worker.sync.limits import LEAF, Limits
 from worker.sync.looks import Looker
 from worker.sync.names import name_folders
@@ -27,6 +27,9 @@ from worker.sync.windows import Stream, Surroundings, Walk
 
 CLOSING_WAITS = 1.0
 """Seconds since the last poll before one is made only because windows wait to be closed while others are read."""
+
+ASKED_AHEAD_UP_TO = 4_194_304
+"""Characters of mail on a page up to which the next page is asked for while it is committed; memory is bounded so."""
 
 MOST_WALKS = 10
 """How often a run walks one window again: where messages are deleted all the time, no walk is undisturbed."""
@@ -148,9 +151,33 @@ class Run:
             self._abandon()
 
     def _advance(self, ready: Collection[Future[Batch | None]], stop: Callable[[], bool]) -> None:
-        """Commit what walks have brought, as much together as fits, and let them go on."""
-        going: list[tuple[Walk, Stream]] = []
-        brought: list[Batch] = []
+        """Commit what walks have brought, as much together as fits; meanwhile they ask for their next pages."""
+        brought, failed = self._brought(ready)
+        waiting: list[tuple[Walk, Stream]] = []
+        for walk, stream, batch in brought:
+            if walk.closing or failed or stop() or weight(batch) > ASKED_AHEAD_UP_TO:
+                waiting.append((walk, stream))
+            else:
+                self._go_on(walk, stream)
+        for group in together([batch for _, _, batch in brought]):
+            self._commit(*group)
+        if failed:
+            raise failed[0]
+        for walk, stream in waiting:
+            if walk.closing:
+                self._closing.append((walk, stream))
+            elif stop() and not walk.again:
+                # A later walk keeps its place in memory alone, so it is let finish: one leaf is short.
+                self._walking.remove(walk)
+                stream.close()
+            else:
+                self._go_on(walk, stream)
+
+    def _brought(
+        self, ready: Collection[Future[Batch | None]]
+    ) -> tuple[list[tuple[Walk, Stream, Batch]], list[BaseException]]:
+        """What the steps that are over have given, in the order in which they began; walks at their end are let go."""
+        brought: list[tuple[Walk, Stream, Batch]] = []
         failed: list[BaseException] = []
         for future in [f for f in self._active if f in ready]:
             walk, stream = self._active.pop(future)
@@ -161,21 +188,8 @@ class Run:
                 self._walking.remove(walk)
                 self.totals = replace(self.totals, walks=self.totals.walks + 1)
             else:
-                going.append((walk, stream))
-                brought.append(walk.settled(batch, self._store.now()))
-        for group in together(brought):
-            self._commit(*group)
-        for error in failed:
-            raise error
-        for walk, stream in going:
-            if walk.closing:
-                self._closing.append((walk, stream))
-            elif stop() and not walk.again:
-                # A later walk keeps its place in memory alone, so it is let finish: one leaf is short.
-                self._walking.remove(walk)
-                stream.close()
-            else:
-                self._go_on(walk, stream)
+                brought.append((walk, stream, walk.settled(batch, self._store.now())))
+        return brought, failed
 
     def _poll_beside_walks(self, *, idle: bool) -> None:
         """Poll when it is time, and let the walks go on that waited for it; several of them share a poll."""

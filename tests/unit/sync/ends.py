@@ -66,6 +66,7 @@ class Mailbox:
         self.active = True
         self.folders: dict[str, str] = {}
         """Folder of a message, by the message's id."""
+        self.body: str | None = None
         self.hidden: set[str] = set()
         self.before_answer: Callable[[str], None] = lambda _: None
         self.listed = 0
@@ -133,7 +134,7 @@ class Mailbox:
         """Nothing is open."""
 
     def _message(self, id_: str) -> Message:
-        return Message(id=id_, created=self.messages[id_], folder_id=self.folders.get(id_))
+        return Message(id=id_, created=self.messages[id_], folder_id=self.folders.get(id_), body=self.body)
 
 
 class MemoryStore:
@@ -219,6 +220,9 @@ class MemoryStore:
 
     def live_ids(self, after: datetime, before: datetime) -> set[str]:
         return {i for i, m in dict(self.live).items() if m.created is not None and after <= m.created < before}
+
+    def any_live(self, after: datetime, before: datetime) -> bool:
+        return bool(self.live_ids(after, before))
 
     def live_among(self, ids: Collection[str]) -> set[str]:
         return self.live.keys() & set(ids)

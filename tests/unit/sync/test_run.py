@@ -1,6 +1,7 @@
 """The engine reaches the mailbox's state, whatever the upstream does on the way."""
 
 import threading
+from collections import defaultdict
 from datetime import datetime, timedelta
 
 import pytest
@@ -10,10 +11,10 @@ from msgspec.structs import replace
 
 from tests.unit.sync.ends import NOW, Mailbox, MemoryStore, StillClock
 from worker.errors import LeaseLostError
-from worker.records import Event, MessagePage, PageToken, Window
+from worker.records import Batch, Event, MessagePage, Outcome, PageToken, Window
 from worker.sync import limits
 from worker.sync.limits import Limits
-from worker.sync.run import Run, Totals
+from worker.sync.run import ASKED_AHEAD_UP_TO, Run, Totals
 
 LIMITS = Limits(page_size=10, window_messages=40, parallel_windows=3, parallel_fetches=2)
 
@@ -236,6 +237,31 @@ def test_an_interrupted_first_walk_goes_on_where_it_was() -> None:
     assert store.live.keys() == messages.keys()
     lost_in_flight = LIMITS.parallel_windows
     assert mailbox.listed <= undisturbed.listed + lost_in_flight + 1
+
+
+@pytest.mark.parametrize(("body", "ahead"), [("short", True), ("x" * (ASKED_AHEAD_UP_TO // 10 + 1), False)])
+def test_a_walk_asks_for_its_next_page_while_one_is_committed_unless_that_one_is_very_large(
+    body: str, *, ahead: bool
+) -> None:
+    mailbox, store = Mailbox(spread(40, timedelta(hours=20))), MemoryStore()
+    mailbox.body = body
+    asked: defaultdict[str | None, threading.Event] = defaultdict(threading.Event)
+    early: dict[str, bool] = {}
+    listing, commit = mailbox.window, store.commit
+
+    def answer(after: datetime, before: datetime, page: PageToken | None, size: int) -> MessagePage:
+        asked[page].set()
+        return listing(after, before, page, size)
+
+    def wait_and_commit(batch: Batch) -> Outcome:
+        for token in [w.page for w in batch.ledger.put if w.page]:
+            early.setdefault(token, asked[token].wait(5 if ahead else 0.05))
+        return commit(batch)
+
+    mailbox.window, store.commit = answer, wait_and_commit  # type: ignore[method-assign]
+    run(mailbox, store)
+    assert store.live.keys() == mailbox.messages.keys()
+    assert early == dict.fromkeys(["10", "20", "30"], ahead)
 
 
 @pytest.mark.fault("U34")
