@@ -64,6 +64,11 @@ class Window(Base):
         server_default=text("false"),
         comment="A message of it was deleted while it was walked, so the listing may have skipped another.",
     )
+    known_before: Mapped[bool] = mapped_column(
+        server_default=text("false"),
+        comment="Messages of it were mirrored before its first walk began; "
+        "unless that walk ends in the run that began it, the window is walked again, to find those that are gone.",
+    )
 
     __table_args__ = (
         CheckConstraint("before > after", name="bounds"),

@@ -117,6 +117,10 @@ class LeasedStore(Protocol):
         """Ids of live mirrored messages in the window; those without a valid `created` belong to year 1."""
         ...
 
+    def any_live(self, after: datetime, before: datetime) -> bool:
+        """Whether `live_ids` would give any."""
+        ...
+
     def live_among(self, ids: Collection[str]) -> set[str]:
         """Those of the ids that are live mirrored messages."""
         ...

@@ -163,6 +163,8 @@ class Window(Struct, frozen=True, kw_only=True):
     """The oldest `created` read so far while the listing has come newest first without exception."""
     disturbed: bool = False
     """A message of the window was deleted while it was being walked, so the listing may have skipped another."""
+    known_before: bool = False
+    """Messages of the window were mirrored before its first walk began: only a walk in one go shows which are gone."""
     looked_ahead_at: datetime | None = None
     """Head only: when it was last walked as far into the future as the API accepts."""
     walked_at: datetime | None = None

@@ -178,6 +178,11 @@ class PostgresStore:
         """See `ports.LeasedStore`."""
         return live_ids(self._engine, self.account_id, after, before)
 
+    def any_live(self, after: datetime, before: datetime) -> bool:
+        """See `ports.LeasedStore`."""
+        values = {"account_id": self.account_id, "after": after, "before": before, "oldest": after.year == 1}
+        return bool(self._value(sql.ANY_LIVE, values))
+
     def live_among(self, ids: Collection[str]) -> set[str]:
         """See `ports.LeasedStore`."""
         return {row[0] for row in self._rows(sql.LIVE_AMONG, (self.account_id, list(ids)))} if ids else set()

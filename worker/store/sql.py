@@ -271,6 +271,15 @@ where account_id = %(account_id)s and deleted_at is null
   and ((created >= %(after)s and created < %(before)s) or (created is null and %(oldest)s))
 """
 
+ANY_LIVE = """
+select exists (
+    select from mail.messages
+    where account_id = %(account_id)s and deleted_at is null and created >= %(after)s and created < %(before)s
+) or (%(oldest)s and exists (
+    select from mail.messages where account_id = %(account_id)s and deleted_at is null and created is null
+))
+"""
+
 LIVE_AMONG = """
 select message_id from mail.messages
 where account_id = %b and message_id = any(%b::text[]) and deleted_at is null

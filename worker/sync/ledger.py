@@ -121,6 +121,7 @@ def finished(window: Window, now: datetime, walked_at: datetime, *, windows_only
         walk_began_at=None,
         reached=None,
         disturbed=False,
+        known_before=False,
         walked_at=walked_at,
         next_walk_at=walked_at if window.disturbed else next_walk(window, now, walked_at, windows_only=windows_only),
     )

@@ -7,7 +7,7 @@
 
 A window is listed from one second before its lower bound, because an upstream may leave out what lies on the bound
 (faults.md U35). What lies below the bound is written like all else, and otherwise not counted.
-A walk is a generator of `Batch`; the next page is asked for only after the batch before it is committed.
+A walk is a generator of `Batch`; it may be one page ahead of what is committed, except before its window is closed.
 """
 
 from collections.abc import Callable, Generator
@@ -20,7 +20,18 @@ from worker.errors import MailmirrorError, PageTokenLostError, UnreadableError, 
 from worker.ports import LeasedStore, Source
 from worker.records import Batch, LedgerChange, MessagePage, PageToken, Problem, Rejected, Walked, Window
 from worker.sync import ledger
-from worker.sync.limits import AHEAD, BEGINNING, END, LEAF, LOOK_AHEAD_EVERY, MAX_PAGES, OVERLAP, TRIES, Limits
+from worker.sync.limits import (
+    AHEAD,
+    BEGINNING,
+    END,
+    LEAF,
+    LOOK_AHEAD_EVERY,
+    MAX_PAGES,
+    OVERLAP,
+    SMALLEST,
+    TRIES,
+    Limits,
+)
 from worker.sync.looks import RETRY_UNREADABLE, Looker
 from worker.sync.observations import Observations
 from worker.sync.sweep import sweep
@@ -115,6 +126,7 @@ class Walk:
         now = self._around.upstream_now()
         window = self.window
         upper, ahead = window.before or END, window.looked_ahead_at
+        known_before = not self.again and self._around.store.any_live(window.after, upper)
         if window.before is None:
             if ahead is None or now - ahead >= LOOK_AHEAD_EVERY:
                 ahead = now
@@ -133,6 +145,7 @@ class Walk:
             walk_began_at=now,
             reached=upper,
             looked_ahead_at=ahead,
+            known_before=known_before,
         )
 
     def _page(self) -> MessagePage:
@@ -191,7 +204,7 @@ class Walk:
     def _finished(self, window: Window) -> LedgerChange:
         around = self._around
         now, walked_at = window.walk_began_at or around.upstream_now(), around.store.now()
-        window = self._judged(window)
+        window = self._judged(window, swept=self._ids is not None)
         change = ledger.finished(window, now, walked_at, windows_only=around.windows_only)
         if self._resumed and window.before is None:
             # The bound of a resumed walk is as old as its beginning, and nothing was swept: the head is walked again at
@@ -201,11 +214,19 @@ class Walk:
             change = replace(change, put=tuple(put))
         return change
 
-    def _judged(self, window: Window) -> Window:
-        """The window as it is closed: disturbed or not."""
-        disturbed = window.disturbed or self._disturbed
+    def _judged(self, window: Window, *, swept: bool) -> Window:
+        """The window as it is closed: to be walked again at once, if its walk may have missed something."""
+        disturbed = window.disturbed or self._disturbed or (window.known_before and not swept)
         self._closed_undisturbed = not disturbed
         return replace(window, disturbed=disturbed)
+
+    def _lists_all_passed(self) -> bool:
+        """Whether every mirrored message that a newest-first listing has come past stood on it."""
+        window = self.window
+        if self._ids is None or window.reached is None:
+            return False
+        upper = window.before or window.walk_before or END
+        return self._around.store.live_ids(window.reached + SMALLEST, upper) <= self._ids
 
     def _token_lost(self, error: PageTokenLostError) -> Step:
         """Close what was read in order; else start over once, then halve (faults.md U15, U16)."""
@@ -263,11 +284,13 @@ class Walk:
 
     def _progress(self) -> LedgerChange:
         """A walk that is repeated keeps its place in memory only."""
-        return LedgerChange() if self.again else LedgerChange(put=(self.window,))
+        if self.again:
+            return LedgerChange()
+        return LedgerChange(put=(replace(self.window, disturbed=self.window.disturbed or self._disturbed),))
 
     def _cut(self) -> LedgerChange | None:
         around = self._around
-        window = self._judged(self.window)
+        window = self._judged(self.window, swept=self._lists_all_passed())
         now = window.walk_began_at or around.upstream_now()
         part = (
             None if self.again else ledger.read_part(window, now, around.store.now(), windows_only=around.windows_only)

@@ -159,6 +159,10 @@ class PassingStore:
         """See `ports.LeasedStore`."""
         return self._read("live ids", lambda: self._inner.live_ids(after, before))
 
+    def any_live(self, after: datetime, before: datetime) -> bool:
+        """See `ports.LeasedStore`."""
+        return self._read("any live", lambda: self._inner.any_live(after, before))
+
     def live_among(self, ids: Collection[str]) -> set[str]:
         """See `ports.LeasedStore`."""
         return self._read("live among", lambda: self._inner.live_among(ids))

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from tests.unit.sync.ends import NOW, Mailbox, MemoryStore, StillClock
 from worker.errors import LeaseLostError
-from worker.records import Batch, Event, MessagePage, Outcome, PageToken, Window
+from worker.records import Batch, Event, Message, MessagePage, Outcome, PageToken, Window
 from worker.sync import limits
 from worker.sync.limits import Limits
 from worker.sync.run import ASKED_AHEAD_UP_TO, Run, Totals
@@ -289,6 +289,21 @@ def test_the_last_stretch_is_not_cut_while_it_is_walked_though_an_older_window_t
     assert engine.until_quiet(stop=lambda: False)
     engine.close()
     assert store.live.keys() == {"old"}
+
+
+@pytest.mark.parametrize("at", range(4, 14))
+def test_what_was_gone_before_an_interrupted_first_walk_began_is_found_all_the_same(at: int) -> None:
+    """An event may show a message long before its window is walked, and the event of its deletion may be lost."""
+    old = NOW - timedelta(days=3)
+    mailbox, store = Mailbox({f"m{n:02}": old - timedelta(minutes=n) for n in range(40)}), MemoryStore()
+    store.live["ghost"] = Message(id="ghost", created=old - timedelta(minutes=20, seconds=1))
+    store.overtaken_at = at
+    with pytest.raises(LeaseLostError):
+        run(mailbox, store)
+    store.overtaken_at = None
+    run(mailbox, store)
+    assert store.live.keys() == mailbox.messages.keys()
+    assert store.dead == {"ghost": "sweep"}
 
 
 def make_due(store: MemoryStore) -> None:
