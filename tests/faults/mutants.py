@@ -153,17 +153,17 @@ MUTANTS = (
     ),
     Mutant(
         "token sent to any origin",
-        (Edit("worker.sources._http", "if _origin(url) != _origin(self._root):", "if False:"),),
+        (Edit("worker.sources._http", "if address.origin != self._origin:", "if False:"),),
         ("tests/sources/test_origin.py::test_a_request_is_made_for_its_origin_alone",),
     ),
     Mutant(
         "redirects followed",
         (
-            Edit("worker.sources._http", "if _origin(url) != _origin(self._root):", "if False:"),
+            Edit("worker.sources._http", "if address.origin != self._origin:", "if False:"),
             Edit(
                 "worker.sources._http",
-                '    path, question, rest = url.raw_path.partition(b"?")\n',
-                "    return target\n",
+                '    path, question, rest = address.target.partition("?")\n',
+                "    return Address(_origin(target), target.raw_path.decode())\n",
             ),
         ),
         ("tests/sources/test_origin.py::test_a_redirect_to_anything_but_the_slash_is_not_followed",),

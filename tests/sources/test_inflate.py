@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.errors import UnreachableError, UnreadableError
+from worker.sources import _inflate
 from worker.sources._inflate import Inflater
 
 MAIL = b'{"subject": "letter"}' * 50
@@ -41,6 +42,16 @@ def raw_deflate(data: bytes) -> bytes:
 )
 def test_each_encoding_is_undone_however_it_is_cut(encoding: str, data: bytes, step: int) -> None:
     assert inflated(encoding, data, step) == MAIL
+
+
+@given(st.integers(1, 300), st.integers(1, 50), st.integers(1, 200), st.sampled_from(["gzip", "deflate"]))
+def test_nothing_is_held_back_whatever_the_steps(times: int, least: int, at_once: int, encoding: str) -> None:
+    body = b"abc0" * times
+    packed = raw_deflate(body) if encoding == "deflate" else gzip.compress(body, mtime=0) + gzip.compress(b"", mtime=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_inflate, "LEAST_STEP", least)
+        patch.setattr(_inflate, "AT_ONCE", at_once)
+        assert inflated(encoding, packed, 3) == body
 
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "compress"])

@@ -3,15 +3,19 @@
 import logging
 import traceback
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from worker.errors import MailmirrorError, UnreadableError
 from worker.records import PageToken
 from worker.sources import open_source
+from worker.sources._connections import Address
 from worker.sources._credential import Credential
-from worker.sources._http import Session
+from worker.sources._http import Session, _origin
 from worker.sources._timestamps import EARLIEST, LATEST
 
 SAMPLE = {"id": "m", "type": "message"}
@@ -113,6 +117,7 @@ def test_no_post_is_ever_redirected(upstream: Any, source: Any) -> None:
     with pytest.raises(UnreadableError):
         source.start_activity()
     assert [asked.method for asked in upstream.asked] == ["GET", "POST"]
+    assert upstream.asked[1].headers["content-length"] == "0"  # a server may insist on a length
 
 
 @pytest.mark.fault("D16")
@@ -207,11 +212,35 @@ def test_an_href_is_kept_as_text_and_never_asked_for(upstream: Any, other_upstre
 )
 def test_a_request_is_made_for_its_origin_alone(url: str, carries: bool) -> None:
     session = Session("https://api.example.com/v1", Credential("Bearer", "canary"), timeout=5.0, max_answer=1000)
+    target = httpx.URL(url)
+    address = Address(_origin(target), target.raw_path.decode())
     if not carries:
         with pytest.raises(UnreadableError, match="elsewhere"):
-            session._request("GET", httpx.URL(url), ())
+            session._request("GET", address, ())
         return
-    assert session._request("GET", httpx.URL(url), ()).headers["authorization"] == "Bearer canary"
+    assert (b"Authorization", b"Bearer canary") in session._request("GET", address, ()).headers
+
+
+@pytest.mark.parametrize(
+    "root",
+    [
+        "https://api.example.com/v1/",
+        "http://localhost:8000",
+        "http://[::1]:8000/v1",
+        "https://b\u00fccher.example:8443/\u00e9",
+    ],
+)
+@given(segments=st.lists(st.text(max_size=20), max_size=4), query=st.dictionaries(st.text(), st.text(), max_size=3))
+def test_a_request_is_the_one_that_httpx_would_make(root: str, segments: list[str], query: dict[str, str]) -> None:
+    segments = [segment for segment in segments if segment not in {".", ".."}]
+    session = Session(root, Credential("Bearer", "canary"), timeout=5.0, max_answer=1000)
+    made = session._request("GET", session._address(segments, query.items()), ())
+    path = "/".join(quote(segment, safe="") for segment in segments)
+    question = urlencode(query, quote_via=quote, safe="")
+    its = httpx.Request("GET", f"{root.rstrip('/')}/{path}" + (f"?{question}" if question else ""))
+    assert made.url.target == its.url.raw_path
+    assert (made.url.scheme, made.url.host, made.url.port) == (its.url.raw_scheme, its.url.raw_host, its.url.port)
+    assert dict(made.headers)[b"Host"] == its.headers["host"].encode()
 
 
 def test_an_app_key_goes_as_apikey(upstream: Any) -> None:

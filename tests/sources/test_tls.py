@@ -28,8 +28,8 @@ def get(upstream: Any) -> bytes:
 
 
 def forget_connections() -> None:
-    while _connections._transports:
-        _connections._transports.popitem()[1].close()
+    while _connections._pools:
+        _connections._pools.popitem()[1].close()
 
 
 @pytest.fixture

@@ -1,4 +1,8 @@
-"""Connections to origins, kept by the process for all its sessions, and the deadline of the request in each thread."""
+"""Connections to origins, kept by the process for all its sessions, and the deadline of the request in each thread.
+
+The pool is httpx's own, asked without httpx in between: what httpx lays over it, and its parsing of addresses with long
+page tokens, took a third of the CPU of a request.
+"""
 
 import contextlib
 import functools
@@ -7,20 +11,29 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import httpcore
 import httpx
 
+from worker.errors import UnreachableError
+
+CONNECT_TIMEOUT = 10.0
 IDLE_CONNECTION = 4.0
 """Seconds; below the 5 s after which common servers close, so that a request rarely meets a closing connection."""
 KEPT_CONNECTIONS = 64
 """Idle connections that a process keeps to one origin."""
 
+Origin = tuple[str, str, int | None]
+"""Scheme, host as it is looked up, and port; None for the scheme's own port."""
+Headers = Sequence[tuple[str, str]]
+Request: TypeAlias = httpcore.Request
+Response: TypeAlias = httpcore.Response
 
-class Request(threading.local):
+
+class UnderWay(threading.local):
     """What this thread is asking: when it has to be over by the monotonic clock, and the streams of its session."""
 
     until = 0.0
@@ -40,36 +53,72 @@ class Request(threading.local):
         return left if timeout is None else min(timeout, left)
 
 
-now = Request()
+now = UnderWay()
 """The request this thread has under way."""
 
 
-class Transport(httpx.HTTPTransport):
-    """httpx's transport over a pool whose every read and write ends with the request's deadline.
+class Address(NamedTuple):
+    """Where a request goes."""
 
-    httpx's own read timeout starts again with every byte, so that a slow drip of headers or body would never end
-    (faults.md U6).
-    """
-
-    def __init__(self) -> None:  # its parent would make a pool of its own
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=_tls(),
-            max_connections=None,
-            max_keepalive_connections=KEPT_CONNECTIONS,
-            keepalive_expiry=IDLE_CONNECTION,
-            network_backend=Backend(),
-        )
+    origin: Origin
+    target: str
+    """Path and query, as they stand in the request line."""
 
 
-_transports: dict[tuple[str, str, int | None], Transport] = {}
-os.register_at_fork(after_in_child=_transports.clear)
+def request(method: str, address: Address, headers: Headers) -> Request:
+    """Make a request without a body that ends with this thread's deadline; `headers` hold all that it needs."""
+    scheme, host, port = address.origin
+    url = httpcore.URL(scheme=scheme, host=host, port=port, target=address.target)
+    timeout = {"connect": min(now.left(), CONNECT_TIMEOUT)}  # reads and writes end with the deadline anyway
+    return Request(method, url, headers=headers, content=(), extensions={"timeout": timeout})
 
 
-def transport(origin: tuple[str, str, int | None]) -> Transport:
-    """The one transport of this process to an origin: with many accounts there it connects once, not at every poll."""
-    found = _transports.get(origin)
+_pools: dict[Origin, httpcore.ConnectionPool] = {}
+os.register_at_fork(after_in_child=_pools.clear)
+
+
+def pool(origin: Origin) -> httpcore.ConnectionPool:
+    """The one pool of this process to an origin: with many accounts there it connects once, not at every poll."""
+    found = _pools.get(origin)
     # Of two threads that come first at the same time one makes it in vain; nothing is connected yet.
-    return found if found is not None else _transports.setdefault(origin, Transport())
+    return found if found is not None else _pools.setdefault(origin, _pool())
+
+
+def _pool() -> httpcore.ConnectionPool:
+    return httpcore.ConnectionPool(
+        ssl_context=_tls(),
+        max_connections=None,
+        max_keepalive_connections=KEPT_CONNECTIONS,
+        keepalive_expiry=IDLE_CONNECTION,
+        network_backend=Backend(),
+    )
+
+
+@contextmanager
+def translated(place: str, timeout: float) -> Iterator[None]:
+    """Put our own errors in place of the library's, whose texts may quote what was sent or received."""
+    try:
+        yield
+    except httpcore.TimeoutException:
+        message = f"{place} did not answer in full within {timeout:g} s."
+        raise UnreachableError(message, kind="timeout") from None
+    except (httpcore.ConnectError, UnicodeError) as error:
+        cause = _root_cause(error)
+        if isinstance(cause, ssl.SSLError):
+            reason = getattr(cause, "verify_message", "") or cause.reason or "the handshake failed"
+            message = f"{place} cannot be trusted: {reason}."
+            raise UnreachableError(message, kind="tls") from None
+        reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else "no connection"
+        raise UnreachableError(f"{place} cannot be reached: {reason}.", kind="connect") from None
+    except (httpcore.NetworkError, httpcore.ProtocolError) as error:
+        message = f"{place} broke off its answer ({type(error).__name__})."
+        raise UnreachableError(message, kind="broken") from None
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error
 
 
 class Backend(httpcore.SyncBackend):
@@ -86,6 +135,12 @@ class Backend(httpcore.SyncBackend):
 
 
 class Stream(httpcore.NetworkStream):
+    """A connection whose every read and write ends with the request's deadline.
+
+    A read timeout alone starts again with every byte, so that a slow drip of headers or body would never end
+    (faults.md U6).
+    """
+
     def __init__(self, inner: httpcore.NetworkStream) -> None:
         self._inner = inner
 

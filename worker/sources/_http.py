@@ -7,12 +7,9 @@ here: the engine decides.
 
 import functools
 import logging
-import ssl
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
 from urllib.parse import quote, urlencode
 
 import httpx
@@ -20,18 +17,29 @@ from msgspec import Struct
 
 from worker.config import NO_UPSTREAM, require_upstream
 from worker.errors import UnreachableError, UnreadableError, UsageError
-from worker.sources._connections import Stream, now, transport
+from worker.sources._connections import (
+    Address,
+    Headers,
+    Origin,
+    Request,
+    Response,
+    Stream,
+    now,
+    pool,
+    request,
+    translated,
+)
 from worker.sources._credential import Credential
 from worker.sources._headers import is_json, retry_after, served_at
 from worker.sources._inflate import Inflater
 from worker.sources._limits import DOTS
 from worker.sources._refusals import LARGEST_REFUSAL, Call, Refusal, error_of, own_error
 
-CONNECT_TIMEOUT = 10.0
 MOST_REDIRECTS = 2
 EXCERPT = 200
 OK = 200
 NO_CONTENT = 204
+NOTHING_SENT = (("Content-Length", "0"),)
 HEADERS = (("Accept", "application/json"), ("Accept-Encoding", "gzip"), ("User-Agent", "mailmirror"))
 _DONE = {OK, 201, 202, NO_CONTENT}
 _REDIRECTS = {301, 302, 303, 307, 308}
@@ -56,17 +64,19 @@ class Session:
 
     def __init__(self, root: str, credential: Credential, *, timeout: float, max_answer: int) -> None:
         self._root = _checked_root(root)
-        self._base = str(self._root).rstrip("/")
-        self._place = f"{self._root.scheme}://{self._root.netloc.decode()}"
+        self._path = self._root.raw_path.decode().rstrip("/")
+        self._origin = _origin(self._root)
+        host = self._root.netloc.decode()
+        self._place = f"{self._root.scheme}://{host}"
         self._secret = credential.checked()
         self._app_wide = credential.app_wide
-        self._headers = (*HEADERS, ("Authorization", f"{credential.scheme} {credential.secret}"))
+        self._headers = (("Host", host), *HEADERS, ("Authorization", f"{credential.scheme} {credential.secret}"))
         self._timeout = timeout
         self._max_answer = max_answer
         self._under_way: set[Stream] = set()
         self._counting = threading.Lock()
         self._requests = 0
-        self._transport = transport(_origin(self._root))
+        self._pool = pool(self._origin)
 
     @property
     def requests(self) -> int:
@@ -78,21 +88,21 @@ class Session:
         call: Call,
         segments: Sequence[str],
         query: Iterable[tuple[str, str]] = (),
-        headers: Iterable[tuple[str, str]] = (),
+        headers: Headers = (),
     ) -> Answer:
         """GET a JSON document; an empty last segment stands for a trailing slash.
 
         Raises what RULES say of a refusal, UnreachableError, and UnreadableError for what is no JSON.
         """
-        url = self._url(segments, query)
+        address = self._address(segments, query)
         now.begin(self._timeout, self._under_way)
-        reply = self._exchange("GET", url, headers)
+        reply = self._exchange("GET", address, headers)
         for _ in range(MOST_REDIRECTS):
-            other = _slash_only(url, reply)
+            other = _slash_only(self._place, address, reply)
             if other is None:
                 break
-            url = other
-            reply = self._exchange("GET", url, headers)
+            address = other
+            reply = self._exchange("GET", address, headers)
         self._refuse(call, reply, {OK})
         if not is_json(reply.headers.get("content-type")):
             raise UnreadableError(
@@ -103,7 +113,7 @@ class Session:
     def post_empty(self, call: Call, segments: Sequence[str]) -> None:
         """POST without a body: the one thing this project sends that is no GET (it creates a subscription)."""
         now.begin(self._timeout, self._under_way)
-        self._refuse(call, self._exchange("POST", self._url(segments, ()), ()), _DONE)
+        self._refuse(call, self._exchange("POST", self._address(segments, ()), NOTHING_SENT), _DONE)
 
     def excerpt(self, body: bytes) -> bytes:
         """Cut out the beginning of a body for a person to see, without the credential should it be echoed."""
@@ -114,39 +124,37 @@ class Session:
         for stream in tuple(self._under_way):
             stream.cut()
 
-    def _url(self, segments: Sequence[str], query: Iterable[tuple[str, str]]) -> httpx.URL:
+    def _address(self, segments: Sequence[str], query: Iterable[tuple[str, str]]) -> Address:
         if not DOTS.isdisjoint(segments):
             raise UnreadableError("An id that is only dots cannot be asked for.")
         path = "/".join(quote(segment, safe="") for segment in segments)
         question = urlencode(list(query), quote_via=quote, safe="")
-        return httpx.URL(f"{self._base}/{path}" + (f"?{question}" if question else ""))
+        return Address(self._origin, f"{self._path}/{path}" + (f"?{question}" if question else ""))
 
-    def _exchange(self, method: str, url: httpx.URL, headers: Iterable[tuple[str, str]]) -> "_Reply":
+    def _exchange(self, method: str, address: Address, headers: Headers) -> "_Reply":
         with self._counting:
             self._requests += 1
-        request = self._request(method, url, headers)
-        with self._translated():
-            response = self._transport.handle_request(request)
+        asked = self._request(method, address, headers)
+        with translated(self._place, self._timeout):
+            response = self._pool.handle_request(asked)
             try:
-                body = self._body(response)
+                told = _joined(response)
+                body = self._body(response, told)
             finally:
                 response.close()
-        return _Reply(response.status_code, response.headers, body, served_at(response.headers.get("date")))
+        return _Reply(response.status, told, body, served_at(told.get("date")))
 
-    def _request(self, method: str, url: httpx.URL, headers: Iterable[tuple[str, str]]) -> httpx.Request:
+    def _request(self, method: str, address: Address, headers: Headers) -> Request:
         """Put the credential on a request, which is made for the configured origin or not at all."""
-        if _origin(url) != _origin(self._root):
+        if address.origin != self._origin:
             raise UnreadableError(f"A request would have gone elsewhere than to {self._place}.")
-        left = now.left()
-        timeout = {"connect": min(left, CONNECT_TIMEOUT), "read": left, "write": left, "pool": left}
-        return httpx.Request(method, url, headers=[*self._headers, *headers], extensions={"timeout": timeout})
+        return request(method, address, (*self._headers, *headers))
 
-    def _body(self, response: httpx.Response) -> bytes:
-        good = response.status_code in _DONE
-        headers = response.headers
+    def _body(self, response: Response, headers: dict[str, str]) -> bytes:
+        good = response.status in _DONE
         try:
             inflater = Inflater(headers.get("content-encoding", ""), self._max_answer if good else LARGEST_REFUSAL)
-            for chunk in response.iter_raw():
+            for chunk in response.iter_stream():
                 inflater.feed(chunk)
             body = inflater.close()
         except UnreadableError:
@@ -175,33 +183,10 @@ class Session:
             error.excerpt = self.excerpt(reply.body)
         raise error
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        """Put our own errors in place of httpx's, whose texts may quote what was sent or received."""
-        try:
-            yield
-        except httpx.TimeoutException:
-            message = f"{self._place} did not answer in full within {self._timeout:g} s."
-            raise UnreachableError(message, kind="timeout") from None
-        except (httpx.ConnectError, UnicodeError) as error:
-            cause = _root_cause(error)
-            if isinstance(cause, ssl.SSLError):
-                reason = getattr(cause, "verify_message", "") or cause.reason or "the handshake failed"
-                message = f"{self._place} cannot be trusted: {reason}."
-                raise UnreachableError(message, kind="tls") from None
-            reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else "no connection"
-            raise UnreachableError(f"{self._place} cannot be reached: {reason}.", kind="connect") from None
-        except httpx.InvalidURL:
-            # httpx works out where a redirect leads even where it does not follow.
-            raise UnreadableError(f"{self._place} redirects to what is no address.") from None
-        except httpx.TransportError as error:
-            message = f"{self._place} broke off its answer ({type(error).__name__})."
-            raise UnreachableError(message, kind="broken") from None
-
 
 class _Reply(Struct, frozen=True):
     status: int
-    headers: Any
+    headers: dict[str, str]
     body: bytes
     at: datetime
 
@@ -217,28 +202,32 @@ def _checked_root(text: str) -> httpx.URL:
     return url
 
 
-def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port
+def _origin(url: httpx.URL) -> Origin:
+    return url.scheme, url.raw_host.decode(), url.port
 
 
-def _slash_only(url: httpx.URL, reply: _Reply) -> httpx.URL | None:
+def _joined(response: Response) -> dict[str, str]:
+    """Headers by their names in small letters; the values of a repeated one are joined, as RFC 9110 5.3 has it."""
+    found: dict[str, str] = {}
+    for name, value in response.headers:
+        key, text = name.decode(errors="replace").lower(), value.decode(errors="replace")
+        found[key] = f"{found[key]}, {text}" if key in found else text
+    return found
+
+
+def _slash_only(place: str, address: Address, reply: _Reply) -> Address | None:
     """Our own address with its trailing slash added or taken away, when a redirect asks for just that."""
     location = reply.headers.get("location")
     if reply.status not in _REDIRECTS or location is None:
         return None
     try:
+        url = httpx.URL(place + address.target)
         target = url.join(location)
         same = _origin(target) == _origin(url) and not target.userinfo and target.query in {b"", url.query}
     except (httpx.InvalidURL, ValueError):
         return None
-    path, question, rest = url.raw_path.partition(b"?")
-    other = path[:-1] if path.endswith(b"/") else path + b"/"
-    if not same or target.raw_path.partition(b"?")[0] != other:
+    path, question, rest = address.target.partition("?")
+    other = path[:-1] if path.endswith("/") else path + "/"
+    if not same or target.raw_path.partition(b"?")[0] != other.encode():
         return None
-    return url.copy_with(raw_path=other + question + rest)
-
-
-def _root_cause(error: BaseException) -> BaseException:
-    while (cause := error.__cause__ or error.__context__) is not None:
-        error = cause
-    return error
+    return Address(address.origin, other + question + rest)

@@ -1,6 +1,6 @@
 """The upstream of a simulation: the sandbox's own world in this process, reached by the real source without a wire.
 
-`kloudless.py` asks and decodes as ever; only httpx's transport is another. What the upstream keeps from its client or
+`kloudless.py` asks and decodes as ever; only its connections are others. What the upstream keeps from its client or
 tells it wrongly (an event that never comes, a list index that lags) is remembered by message, so that the invariants
 can tell what nobody could know from what was lost.
 """
@@ -11,9 +11,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from random import Random
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
-import httpx
+import httpcore
 
 from tests.faults.simulation.plan import BASE, Plan
 from worker.config import Settings
@@ -34,7 +34,7 @@ FOREIGN = {"id": "file_Zm9yZWlnbg", "type": "file", "api": "storage"}
 """What an event is about in the place of the message that it keeps to itself."""
 
 
-class Upstream(httpx.BaseTransport):
+class Upstream:
     """One mailbox, its true log, and how it misbehaves."""
 
     def __init__(self, plan: Plan, now: Callable[[], float]) -> None:
@@ -141,26 +141,28 @@ class Upstream(httpx.BaseTransport):
     def source(self, settings: Settings) -> kloudless.Kloudless:
         """Open the account; nothing goes over a wire."""
         source = kloudless.Kloudless(settings, upstream_id=str(self.account.id), token=self.account.token)
-        source._session._transport = self  # type: ignore[assignment]  # it answers as one does
+        source._session._pool = self  # type: ignore[assignment]  # it answers as one does
         return source
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Answer a request of httpx."""
+    def handle_request(self, request: httpcore.Request) -> httpcore.Response:
+        """Answer a request as the pool does."""
         self.tell()
-        query = parse_qsl(request.url.query.decode(), keep_blank_values=True)
-        given = {name.lower(): value for name, value in request.headers.items() if name.lower() != "accept-encoding"}
-        call = Call(0, request.method, request.url.path, query, given)
+        path, _, question = request.url.target.decode().partition("?")
+        query = parse_qsl(question, keep_blank_values=True)
+        headers = {name.decode().lower(): value.decode() for name, value in request.headers}
+        given = {name: value for name, value in headers.items() if name != "accept-encoding"}
+        call = Call(0, request.method.decode(), unquote(path), query, given)
         answer = self._gateway.answer(call)
         if "reset" in answer.wire:
-            raise httpx.ReadError("reset")
+            raise httpcore.ReadError("reset")
         body = wire.unpacked(answer)
         if answer.status == 200 and not self.calm and call.route in {"list", "activity"}:
             body = self._twisted(call, body)
         if answer.status == 404 and call.route == "get" and answer.content_type == "application/json":
             self.missed.add(call.names["message"])
         date = times.http_date(self.world.clock.now())
-        headers = [("Content-Type", answer.content_type), ("Content-Length", str(len(body))), ("Date", date)]
-        return httpx.Response(answer.status, headers=[*headers, *answer.headers], stream=httpx.ByteStream(body))
+        told = [("Content-Type", answer.content_type), ("Content-Length", str(len(body))), ("Date", date)]
+        return httpcore.Response(answer.status, headers=[*told, *answer.headers], content=body)
 
     def _twisted(self, call: Call, body: bytes) -> bytes:
         plan = self._plan
