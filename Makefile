@@ -68,18 +68,19 @@ revision: $(VENV)/.ready ## begin a new migration: make revision m="what it does
 	@test -n "$(m)" || { echo 'say what it does: make revision m="add a column"'; exit 2; }
 	$(BIN)/alembic revision -m "$(m)"
 
-lock: ## pin the dependencies anew from pyproject.toml (needs uv)
+lock: ## pin the dependencies anew, those of the project and of the bench (needs uv)
 	@set -eu; \
 	uv=$$(command -v uv || command -v $(BIN)/uv || true); \
 	test -n "$$uv" || { echo 'make lock needs uv: pip install uv'; exit 2; }; \
 	pin() { \
 	  env -u UV_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL -u UV_DEFAULT_INDEX -u UV_FIND_LINKS \
 	  "$$uv" pip compile --no-config --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate pyproject.toml "$$@"; }; \
-	pin -o requirements.lock; \
-	pin --extra local --extra build -c requirements.lock -o requirements-local.lock; \
-	pin --extra local --extra build --extra dev -c requirements-local.lock -o requirements-dev.lock; \
-	grep -c == requirements.lock requirements-local.lock requirements-dev.lock
+	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate "$$@"; }; \
+	pin pyproject.toml -o requirements.lock; \
+	pin pyproject.toml --extra local --extra build -c requirements.lock -o requirements-local.lock; \
+	pin pyproject.toml --extra local --extra build --extra dev -c requirements-local.lock -o requirements-dev.lock; \
+	pin benchmarks/requirements.in -o benchmarks/requirements.lock; \
+	grep -c == requirements.lock requirements-local.lock requirements-dev.lock benchmarks/requirements.lock
 
 clean: ## remove .venv and caches; data in .data stays
 	rm -rf $(VENV) $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov dist

@@ -1,4 +1,7 @@
-"""`python -m benchmarks [--only PART[,PART]] [--rounds N]`: run the parts, print one table, keep the figures."""
+"""`python -m benchmarks [--only PART[,PART]] [--rounds N]`: run the parts, print one table, keep the figures.
+
+All together they take a quarter of an hour. Parts that are named may take their time: some are larger then.
+"""
 
 import argparse
 import importlib
@@ -13,25 +16,29 @@ MODULES = {"visible": "neighbours"}
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", default=",".join(PARTS), help=f"parts to run: {', '.join(PARTS)}")
+    parser.add_argument("--only", help=f"parts to run, at full size: {', '.join(PARTS)}")
     parser.add_argument("--rounds", type=int, help="rounds that count (each part has its own default)")
     given = parser.parse_args()
-    wanted = list(dict.fromkeys(MODULES.get(name, name) for name in given.only.split(",") if name))
+    named = given.only.split(",") if given.only else PARTS
+    wanted = list(dict.fromkeys(MODULES.get(name, name) for name in named if name))
     if unknown := [name for name in wanted if name not in PARTS]:
         parser.error(f"there is no part {', '.join(unknown)}; parts are {', '.join(PARTS)}")
     rows: list[report.Row] = []
+    seconds: dict[str, float] = {}
     chosen = server.chosen()
     facts = report.machine(postgres=chosen.major, lz4=server.has_lz4(chosen))
     for name in wanted:
         began = time.monotonic()
         part = importlib.import_module(f"benchmarks.{name}")
-        # A part that is asked for by its name may take its time.
-        measure = getattr(part, "alone", part.run) if wanted == [name] else part.run
+        measure = getattr(part, "alone", part.run) if given.only else part.run
         found = measure(given.rounds) if given.rounds else measure()
         rows += found
-        report.keep(found, facts)
-        print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
+        seconds[name] = time.monotonic() - began
+        report.keep(found, {**facts, "seconds": round(seconds[name])})
+        print(f"{name}: {seconds[name]:.0f} s", flush=True)
     report.show(rows)
+    parts = ", ".join(f"{name} {taken:.0f}" for name, taken in seconds.items())
+    print(f"Seconds: {parts}; together {sum(seconds.values()):.0f}", flush=True)
 
 
 if __name__ == "__main__":

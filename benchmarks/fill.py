@@ -1,7 +1,8 @@
 """A large mirror in little time: rows of real messages multiplied inside Postgres, with a ledger that fits them.
 
 The rows are what the store wrote for a template account; ids, times and threads are new. Ids come in no order, as
-hashes do, and the indexes grow with them as they would in years; nothing waits for the disk meanwhile.
+hashes do. Indexes are made when all rows are there, and as full as years of such ids would have left them; nothing
+waits for the disk meanwhile.
 """
 
 import threading
@@ -22,8 +23,8 @@ SINCE, UNTIL = datetime(2010, 1, 1, tzinfo=UTC), datetime(2020, 1, 1, tzinfo=UTC
 FAR = "2100-01-01"
 WINDOW = 2000
 HURRIED = ("fsync", "full_page_writes", "synchronous_commit")
-LAST = 0.06
-"""The part that comes after the checkpoint."""
+FULL = 70
+"""Per cent: how full pages of an index are to which keys came in no order, as they had to be split."""
 
 NUMBER = "(n * %(base)s + t.number)"
 ID = f"'message_' || rtrim(encode(convert_to(left(md5({NUMBER}::text), 16), 'utf8'), 'base64'), '=')"
@@ -57,6 +58,22 @@ LABELS = """
 insert into mail.labels (account_id, label_id, name)
 select %(account)s, label_id, name from mail.labels where account_id = %(of)s
 """
+OFF = """
+update pg_index set indisready = false where indrelid in
+    (select oid from pg_class where relnamespace = 'mail'::regnamespace and relname = any(%s))
+"""
+"""New rows pass the indexes by until these are made anew, which is as after a CREATE INDEX that was broken off."""
+INDEXES = """
+select i.indexrelid::regclass::text, i.indpred is null,
+    (select string_agg(pg_get_indexdef(i.indexrelid, n, false), ', ' order by n)
+     from generate_series(1, i.indnkeyatts) n)
+from pg_index i join pg_class c on c.oid = i.indrelid
+where c.relnamespace = 'mail'::regnamespace and c.relname = %s
+"""
+ORDERED = (
+    "set enable_seqscan = off; set enable_bitmapscan = off; set enable_sort = off; set enable_incremental_sort = off"
+)
+"""Leaves nothing for an ORDER BY but to read the index that has this order."""
 LEDGER = """
 insert into sync.windows (account_id, after, before, state, pages, seen, walked_at, next_walk_at)
 select %(account)s, date_trunc('second', %(since)s + width * n),
@@ -69,8 +86,8 @@ from (select (%(until)s::timestamptz - %(since)s) / (%(count)s / %(window)s)) w 
 def fill(url: str, account_id: int, count: int, template: Sequence[Sequence[Message]], *, bodies: bool = True) -> None:
     """Give an account `count` messages, all of them within `SINCE` and `UNTIL`, and done windows over them.
 
-    The last of them come after a checkpoint, so that hardly any page of an index is left whose next change is logged
-    with the whole page. The template's size must divide `count`.
+    The indexes come after a checkpoint, so that none of their pages is logged whole when it is changed next. The
+    template's size must divide `count`.
     """
     with psycopg.connect(url, autocommit=True) as console, hurried(console):
         of = _template(url, console, template)
@@ -80,13 +97,29 @@ def fill(url: str, account_id: int, count: int, template: Sequence[Sequence[Mess
         for statement in (PEOPLE, LABELS, LEDGER):
             console.execute(statement.encode(), values)
         children = [CHILDREN.format(table=table, columns=columns) for table, columns in COLUMNS.items()]
-        times = count // base
-        main = times - max(1, round(times * LAST))
-        _side_by_side(url, [[MESSAGES], children], {**values, "first": 0, "last": main - 1})
-        console.execute("vacuum analyze")
+        console.execute(OFF, (["messages", *COLUMNS],))
+        _side_by_side(url, [[MESSAGES], children], {**values, "first": 0, "last": count // base - 1})
         console.execute("checkpoint")
-        _side_by_side(url, [[MESSAGES], children], {**values, "first": main, "last": times - 1})
+        anew = {table: _made_anew(console, table) for table in ("messages", *COLUMNS)}
+        _side_by_side(url, [anew.pop("messages"), [one for made in anew.values() for one in made]])
         console.execute(f"drop table template; delete from sync.accounts where id = {of}".encode())
+
+
+def _made_anew(console: psycopg.Connection[Any], table: str) -> list[str]:
+    """Statements that make a table's indexes anew; what made them wrote past the server's buffers, so they are read."""
+    found = list(console.execute(INDEXES, (table,)))
+    return [
+        *(f"alter index {name} set (fillfactor = {FULL})" for name, *_ in found),
+        f"reindex table mail.{table}",
+        *(f"alter index {name} reset (fillfactor)" for name, *_ in found),
+        f"vacuum analyze mail.{table}",
+        ORDERED,
+        *(
+            f"select count(*) from (select from mail.{table} order by {key} offset 0) t"
+            for _, whole, key in found
+            if whole
+        ),
+    ]
 
 
 def _template(url: str, console: psycopg.Connection[Any], batches: Sequence[Sequence[Message]]) -> int:
@@ -113,7 +146,7 @@ def _side_by_side(url: str, work: Sequence[Sequence[str]], values: dict[str, Any
     def run(statements: Sequence[str]) -> None:
         try:
             with psycopg.connect(url, autocommit=True) as session:
-                session.execute("set work_mem = '512MB'")
+                session.execute("set work_mem = '512MB'; set maintenance_work_mem = '512MB'")
                 for statement in statements:
                     session.execute(statement.encode(), values)
         except psycopg.Error as error:

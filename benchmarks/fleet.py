@@ -32,7 +32,7 @@ class Size:
     """Of looking on with a part of them."""
 
 
-DEFAULT = Size(2000, 60.0, 105.0, 20.0)
+DEFAULT = Size(2000, 60.0, 85.0, 10.0)
 FULL = Size(10_000, 300.0, 1200.0, 120.0)
 
 

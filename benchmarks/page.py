@@ -68,6 +68,7 @@ def page(parts: Found) -> str:
 def _lines(parts: Found) -> Iterator[str]:
     yield _text("head")
     yield "## The targets\n"
+    yield "Must is what was promised, aim what was hoped for; why one is missed stands below the table.\n"
     yield "| part | what | measured | spread | must | aim | verdict |"
     yield "|---|---|---:|---:|---:|---:|---|"
     ordered = [row for part in ORDER if part in parts for row in parts[part]["rows"]]
@@ -138,13 +139,21 @@ def reasons() -> dict[str, str]:
 
 def _machine(parts: Found) -> Iterator[str]:
     yield "## The machine\n"
-    yield "| part | when | processor | load average before | Python | PostgreSQL | lz4 |"
-    yield "|---|---|---|---:|---|---|---|"
+    yield "| part | when | seconds | processor | load average before | Python | PostgreSQL | lz4 |"
+    yield "|---|---|---:|---|---:|---|---|---|"
     for name in ORDER:
         if name in parts:
             facts = parts[name]["facts"]
-            cells = (name, facts["when"], f"{facts['cpu']}, {facts['cores']} cores", str(facts["load"]),
-                     facts["python"], str(facts["postgres"]), "yes" if facts["lz4"] else "no")  # fmt: skip
+            cells = (
+                name,
+                facts["when"],
+                str(facts.get("seconds", "")),
+                f"{facts['cpu']}, {facts['cores']} cores",
+                str(facts["load"]),
+                facts["python"],
+                str(facts["postgres"]),
+                "yes" if facts["lz4"] else "no",
+            )
             yield "| " + " | ".join(cells) + " |"
     newest = max((part["facts"] for part in parts.values()), key=lambda facts: str(facts["when"]))
     versions = ", ".join(f"{name} {version}" for name, version in newest["packages"].items())

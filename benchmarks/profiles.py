@@ -28,8 +28,8 @@ from worker.store.engine import connect
 
 EVERY = 0.001
 MESSAGES = 3000
-LOADS = 12
-POLLS = 600
+LOADS = 8
+POLLS = 500
 SHOWN = 12
 OURS = Path(__file__).resolve().parents[1] / "worker"
 SIZES = """

@@ -64,6 +64,10 @@ def _of_polls(parts: Found) -> Iterator[str]:
         yield f"| CPU of one idle poll with all that belongs to it | {total:.1f} ms | `fleet` at full speed: {listed} |"
         each = used["worker live"]
         yield f"| polls a second that keep one core of workers busy | {1000 / each:,.0f} | worker {each:.1f} ms |"
+        yield (
+            f"| accounts for each core of workers, polled every {INTERVAL} s, at half load |"
+            f" {HALF * 1000 / each * INTERVAL:,.0f} | worker {each:.1f} ms |"
+        )
         accounts = HALF * 1000 / total * INTERVAL
         yield (
             f"| accounts for each core of the whole machine, polled every {INTERVAL} s, at half load |"

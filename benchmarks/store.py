@@ -23,7 +23,8 @@ from worker.store.postgres import PostgresStore
 from worker.store.rows import Projection
 
 MESSAGES = 3000
-ROUNDS = 7
+FEW, ROUNDS = 5, 7
+"""Rounds among all parts, and where the part was asked for."""
 UNREAD = Label("UNREAD", "UNREAD")
 EMPTIED = ", ".join(
     (
@@ -114,7 +115,12 @@ def _toggled(labels: tuple[Label, ...]) -> tuple[Label, ...]:
     return without if len(without) < len(labels) else (*labels, UNREAD)
 
 
-def run(rounds: int = ROUNDS) -> list[Row]:
+def alone(rounds: int = ROUNDS) -> list[Row]:
+    """Measure in more rounds."""
+    return run(rounds)
+
+
+def run(rounds: int = FEW) -> list[Row]:
     """Measure the three rows of the store."""
     with one_mailbox(MESSAGES) as box:
         batches = decoded(box)

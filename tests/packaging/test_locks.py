@@ -12,6 +12,8 @@ from tests.test_layout import LOCKS, ROOT, pins, project
 
 EXTRAS = {"requirements.lock": (), "requirements-local.lock": ("local", "build"),
           "requirements-dev.lock": ("local", "build", "dev")}  # fmt: skip
+BENCH = "benchmarks/requirements.lock"
+"""What the benchmarks measure against, in an environment of its own."""
 
 
 def too_old(pinned: dict[str, set[str]]) -> list[str]:
@@ -24,7 +26,7 @@ def too_old(pinned: dict[str, set[str]]) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", [*LOCKS, BENCH])
 def test_no_pin_is_older_than_the_last_weakness_we_know_of(lock: str) -> None:
     assert too_old(pins(lock)) == []
 
@@ -56,7 +58,32 @@ def test_every_distribution_that_is_asked_for_is_pinned_to_one_version(lock: str
             assert len(versions) == 1, requirement
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+def test_what_the_benchmarks_measure_against_is_pinned_as_it_is_asked_for() -> None:
+    asked = (ROOT / "benchmarks" / "requirements.in").read_text().splitlines()
+    pinned = pins(BENCH)
+    wanted = [Requirement(line) for line in asked if line and not line.startswith("#")]
+    assert len(wanted) > 1
+    for requirement in wanted:
+        assert pinned[canonicalize_name(requirement.name)] == {str(requirement.specifier)}, "run make lock"
+
+
+def test_the_lock_of_the_benchmarks_has_a_hash_for_every_pin_and_no_address() -> None:
+    text = (ROOT / BENCH).read_text()
+    entries = re.split(r"\n(?=\S)", text.strip())
+    assert len(entries) >= len(pins(BENCH)) > 40
+    assert [entry.split()[0] for entry in entries if "--hash=sha256:" not in entry or "==" not in entry] == []
+    assert re.findall(r"\w+://|--(?:extra-)?index|--find-links|file:|@ ", text) == []
+
+
+def test_make_lock_writes_every_lock() -> None:
+    written = re.findall(r"-o (\S+\.lock)", (ROOT / "Makefile").read_text())
+    assert sorted(written) == sorted([*LOCKS, BENCH])
+    assert sorted(str(path.relative_to(ROOT)) for path in (*ROOT.glob("*.lock"), *ROOT.glob("benchmarks/*.lock"))) == (
+        sorted(written)
+    )
+
+
+@pytest.mark.parametrize("lock", [*LOCKS, BENCH])
 def test_every_hash_is_whole(lock: str) -> None:
     hashes = re.findall(r"--hash=(\S+)", (ROOT / lock).read_text())
     assert len(hashes) > 100

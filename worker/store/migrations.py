@@ -1,21 +1,28 @@
-"""Bringing the tables of a database to what this program needs, from a checkout or from an installed wheel."""
+"""Bringing the tables of a database to what this program needs, from a checkout or from an installed wheel.
 
+Alembic is imported where it migrates and nowhere else: a worker asks whether the tables are current and no more, and
+would carry 10 MB of it in every process.
+"""
+
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy.engine import Connection
 
 from worker.errors import MailmirrorError, StoreUnavailableError, UsageError
 from worker.store.engine import MIGRATE, connect, translated
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 OLDEST_SERVER = 150000
+NAMED = re.compile(r"^(down_revision|revision)\b[^=\n]*= *(?:None|[\"'](\w+)[\"'])", re.MULTILINE)
+"""How a file of a revision says its own name and that of the one before it."""
 
 
 def upgrade(url: str, revision: str = "head") -> None:
@@ -23,14 +30,18 @@ def upgrade(url: str, revision: str = "head") -> None:
 
     Raises UsageError for a database that cannot serve, StoreUnavailableError when a table is in use.
     """
-    with _connected(url) as connection:
+    from alembic import command
+
+    with _migrating(url) as connection:
         _check_server(connection)
         command.upgrade(_config(connection), revision)
 
 
 def downgrade(url: str, revision: str) -> None:
     """Go back to `revision`; "base" drops everything mailmirror made."""
-    with _connected(url) as connection:
+    from alembic import command
+
+    with _migrating(url) as connection:
         command.downgrade(_config(connection), revision)
 
 
@@ -48,10 +59,17 @@ def current(where: str | Connection) -> str | None:
 
 def head() -> str:
     """Revision this program needs."""
-    newest = ScriptDirectory(str(_scripts())).get_current_head()
-    if newest is None:
+    before = revisions()
+    newest = before.keys() - before.values()
+    if len(newest) != 1:
         raise MailmirrorError("This installation carries no migrations. Install mailmirror again.")
-    return newest
+    return newest.pop()
+
+
+def revisions() -> dict[str, str | None]:
+    """Every revision with the one before it, read from the files' own lines."""
+    said = (dict(NAMED.findall(file.read_text("utf-8"))) for file in (_scripts() / "versions").glob("*.py"))
+    return {names["revision"]: names["down_revision"] or None for names in said}
 
 
 def require_current(where: str | Connection) -> None:
@@ -61,17 +79,13 @@ def require_current(where: str | Connection) -> None:
         raise UsageError(MIGRATE)
     if found == head():
         return
-    if found in _known():
+    if found in revisions():
         raise UsageError("The database's mailmirror schema is older than this program. Run: mailmirror migrate")
     raise _newer(found)
 
 
 def _newer(found: str) -> UsageError:
     return UsageError(f"The database was migrated by a newer mailmirror (revision {found}). Use that release or later.")
-
-
-def _known() -> set[str]:
-    return {script.revision for script in ScriptDirectory(str(_scripts())).walk_revisions()}
 
 
 def _scripts() -> Path:
@@ -81,7 +95,9 @@ def _scripts() -> Path:
     return shipped if (shipped / "env.py").is_file() else package.parent / "alembic"
 
 
-def _config(connection: Connection) -> Config:
+def _config(connection: Connection) -> "Config":
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(_scripts()).replace("%", "%%"))
     config.attributes["connection"] = connection
@@ -91,8 +107,17 @@ def _config(connection: Connection) -> Config:
 @contextmanager
 def _connected(url: str) -> Iterator[Connection]:
     engine = connect(url, pooled=False)
+    with translated(), engine.connect() as connection:
+        yield connection
+
+
+@contextmanager
+def _migrating(url: str) -> Iterator[Connection]:
+    """Connect, and say in our own words why nothing was migrated."""
+    from alembic.util import CommandError
+
     try:
-        with translated(), engine.connect() as connection:
+        with _connected(url) as connection:
             yield connection
     except StoreUnavailableError as error:
         if error.sqlstate != "55P03":
@@ -101,7 +126,7 @@ def _connected(url: str) -> Iterator[Connection]:
         raise StoreUnavailableError(message, sqlstate=error.sqlstate) from error
     except CommandError as error:
         found = current(url)
-        if found is not None and found not in _known():
+        if found is not None and found not in revisions():
             raise _newer(found) from error
         raise UsageError(f"The migration cannot be done: {error}.") from error
 
