@@ -5,6 +5,7 @@ next page in a pool thread; while they do, activity is polled every few seconds,
 however long its backfill takes.
 """
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Collection
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -28,8 +29,8 @@ from worker.sync.windows import Stream, Surroundings, Walk
 CLOSING_WAITS = 1.0
 """Seconds since the last poll before one is made only because windows wait to be closed while others are read."""
 
-ASKED_AHEAD_UP_TO = 4_194_304
-"""Characters of mail on a page up to which the next page is asked for while it is committed; memory is bounded so."""
+LIGHT = 4_194_304
+"""Characters of mail on a page up to which its walk reads on before it is committed; memory is bounded so."""
 
 MOST_WALKS = 10
 """How often a run walks one window again: where messages are deleted all the time, no walk is undisturbed."""
@@ -77,6 +78,11 @@ class Run:
         self._looker = Looker(source, store, clock, self._fetches, self._seen)
         self._windows: tuple[Window, ...] = ()
         self._active: dict[Future[Batch | None], tuple[Walk, Stream]] = {}
+        """Steps of walks that are being made, or are over and not looked at yet; those of one walk in their order."""
+        self._turning = threading.Lock()
+        """Held while steps begin or are taken off, which the threads of walks do, too."""
+        self._halted = False
+        """Whether walks are no longer to go on by themselves."""
         self._walking: list[Walk] = []
         self._closing: list[tuple[Walk, Stream]] = []
         """Walks that have read their last page and go on after the next poll."""
@@ -138,6 +144,7 @@ class Run:
     def walk(self, stop: Callable[[], bool], *, head_alone: bool = False) -> None:
         """Walk what is open or due, newest first and several at once, until nothing is left or `stop` says so."""
         self._windows = self._store.windows()
+        self._halted = False
         try:
             while True:
                 if not stop() and (self._look_at_head or not head_alone):
@@ -145,28 +152,31 @@ class Run:
                 self._poll_beside_walks(idle=not self._active)
                 if not self._active:
                     return
-                ready, _ = wait(self._active, return_when=FIRST_COMPLETED)
+                ready, _ = wait(list(self._active), return_when=FIRST_COMPLETED)
                 self._advance(ready, stop)
         finally:
             self._abandon()
 
     def _advance(self, ready: Collection[Future[Batch | None]], stop: Callable[[], bool]) -> None:
-        """Commit what walks have brought, as much together as fits; meanwhile they ask for their next pages."""
-        brought, failed = self._brought(ready)
-        waiting: list[tuple[Walk, Stream]] = []
+        """Commit what walks have brought, as much together as fits; meanwhile they read on."""
+        brought, ended, failed = self._brought(ready)
+        self._halted = bool(failed) or stop()
         for walk, stream, batch in brought:
-            if walk.closing or failed or stop() or weight(batch) > ASKED_AHEAD_UP_TO:
-                waiting.append((walk, stream))
-            else:
+            if not (self._halted or walk in ended or self._reading(walk) or walk.closing) and weight(batch) <= LIGHT:
                 self._go_on(walk, stream)
-        for group in together([batch for _, _, batch in brought]):
+        for group in together([walk.settled(batch, self._store.now()) for walk, _, batch in brought]):
             self._commit(*group)
         if failed:
             raise failed[0]
-        for walk, stream in waiting:
+        for walk in ended:
+            self._walking.remove(walk)
+            self.totals = replace(self.totals, walks=self.totals.walks + 1)
+        for walk, stream in {walk: stream for walk, stream, _ in brought if walk not in ended}.items():
+            if self._reading(walk):
+                continue
             if walk.closing:
                 self._closing.append((walk, stream))
-            elif stop() and not walk.again:
+            elif self._halted and not walk.again:
                 # A later walk keeps its place in memory alone, so it is let finish: one leaf is short.
                 self._walking.remove(walk)
                 stream.close()
@@ -175,21 +185,50 @@ class Run:
 
     def _brought(
         self, ready: Collection[Future[Batch | None]]
-    ) -> tuple[list[tuple[Walk, Stream, Batch]], list[BaseException]]:
-        """What the steps that are over have given, in the order in which they began; walks at their end are let go."""
+    ) -> tuple[list[tuple[Walk, Stream, Batch]], list[Walk], list[BaseException]]:
+        """Take off the steps that are over: what they have given in its order, walks at their end, and failures."""
         brought: list[tuple[Walk, Stream, Batch]] = []
+        ended: list[Walk] = []
         failed: list[BaseException] = []
-        for future in [f for f in self._active if f in ready]:
-            walk, stream = self._active.pop(future)
+        with self._turning:
+            over = {future: self._active.pop(future) for future in list(self._active) if future in ready}
+        for future, (walk, stream) in over.items():
             error = future.exception()
             if error is not None:
                 failed.append(error)
             elif (batch := future.result()) is None:
-                self._walking.remove(walk)
-                self.totals = replace(self.totals, walks=self.totals.walks + 1)
+                ended.append(walk)
             else:
-                brought.append((walk, stream, walk.settled(batch, self._store.now())))
-        return brought, failed
+                brought.append((walk, stream, batch))
+        return brought, ended, failed
+
+    def _go_on(self, walk: Walk, stream: Stream) -> None:
+        with self._turning:
+            future = self._walks.submit(_step, stream)
+            self._active[future] = (walk, stream)
+        future.add_done_callback(self._read_on)
+
+    def _read_on(self, future: Future[Batch | None]) -> None:
+        """Let a walk go on as soon as its page is there, though the one before it may still be being committed.
+
+        Called in the walk's thread. Never more than one page waits, and one is asked for, behind the one in the commit.
+        """
+        with self._turning:
+            known = self._active.get(future)
+            if known is None or self._halted or future.cancelled() or future.exception() is not None:
+                return
+            walk, stream = known
+            batch = future.result()
+            waiting = sum(1 for each, _ in self._active.values() if each is walk)
+            if batch is None or walk.closing or waiting > 1 or weight(batch) > LIGHT:
+                return
+            further = self._walks.submit(_step, stream)
+            self._active[further] = known
+        further.add_done_callback(self._read_on)
+
+    def _reading(self, walk: Walk) -> bool:
+        with self._turning:
+            return any(each is walk for each, _ in self._active.values())
 
     def _poll_beside_walks(self, *, idle: bool) -> None:
         """Poll when it is time, and let the walks go on that waited for it; several of them share a poll."""
@@ -201,11 +240,8 @@ class Run:
         for walk, stream in waited:
             self._go_on(walk, stream)
 
-    def _go_on(self, walk: Walk, stream: Stream) -> None:
-        self._active[self._walks.submit(_step, stream)] = (walk, stream)
-
     def _begin_walks(self, parallel: int) -> None:
-        while len(self._active) < parallel:
+        while len(self._walking) - len(self._closing) < parallel:
             self._plan()
             window = self._next_window()
             if window is None:
@@ -321,7 +357,9 @@ class Run:
 
     def _abandon(self) -> None:
         """Wait for the requests that are still out, and drop their walks."""
-        wait(self._active)
+        with self._turning:
+            self._halted = True
+        wait(list(self._active))
         for _, stream in (*self._active.values(), *self._closing):
             stream.close()
         self._active.clear()

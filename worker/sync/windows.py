@@ -7,7 +7,7 @@
 
 A window is listed from one second before its lower bound, because an upstream may leave out what lies on the bound
 (faults.md U35). What lies below the bound is written like all else, and otherwise not counted.
-A walk is a generator of `Batch`; it may be one page ahead of what is committed, except before its window is closed.
+A walk is a generator of `Batch`; it may be some pages ahead of what is committed, except before its window is closed.
 """
 
 from collections.abc import Callable, Generator

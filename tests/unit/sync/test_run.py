@@ -14,7 +14,7 @@ from worker.errors import LeaseLostError
 from worker.records import Batch, Event, Message, MessagePage, Outcome, PageToken, Window
 from worker.sync import limits
 from worker.sync.limits import Limits
-from worker.sync.run import ASKED_AHEAD_UP_TO, Run, Totals
+from worker.sync.run import LIGHT, Run, Totals
 
 LIMITS = Limits(page_size=10, window_messages=40, parallel_windows=3, parallel_fetches=2)
 
@@ -239,7 +239,7 @@ def test_an_interrupted_first_walk_goes_on_where_it_was() -> None:
     assert mailbox.listed <= undisturbed.listed + lost_in_flight + 1
 
 
-@pytest.mark.parametrize(("body", "ahead"), [("short", True), ("x" * (ASKED_AHEAD_UP_TO // 10 + 1), False)])
+@pytest.mark.parametrize(("body", "ahead"), [("short", True), ("x" * (LIGHT // 10 + 1), False)])
 def test_a_walk_asks_for_its_next_page_while_one_is_committed_unless_that_one_is_very_large(
     body: str, *, ahead: bool
 ) -> None:
