@@ -107,14 +107,15 @@ class Walk:
             except UnreadableError as error:
                 step = self._cannot_read(error)
             except UpstreamFailedError as error:
-                yield self._failed(error)
+                yield replace(self._failed(error), asked=asked)
                 raise
             else:
-                step = self._take(page, asked)
-            if step.batch is None or step.batch.asked != asked:
+                step = self._take(page)
+            if step.batch is None:
                 self._around.seen.settle(asked)
-            if step.batch is not None:
-                yield step.batch
+            else:
+                # Also where nothing was listed: batches are committed in the order of their requests.
+                yield replace(step.batch, asked=asked)
             if self.closing:
                 self.closing = False
                 yield self._finish(Batch(stream="windows"))
@@ -164,7 +165,7 @@ class Walk:
             self._tokens.add(page.next_page)
         return page
 
-    def _take(self, page: MessagePage, asked: int) -> Step:
+    def _take(self, page: MessagePage) -> Step:
         """Turn a page into a batch; the last page finishes the window."""
         self._tries = 0
         self.window = _read(self.window, page)
@@ -173,7 +174,7 @@ class Walk:
             self._ids.update(r.subject for r in page.rejected)
         problems = tuple(_message_problem(r, self.window) for r in page.rejected)
         self._unreadable.update(p.subject for p in problems if p.window is not None)
-        batch = Batch(stream="windows", listed=page.messages, asked=asked, problems=problems)
+        batch = Batch(stream="windows", listed=page.messages, problems=problems)
         if page.next_page is None:
             self.closing = self.window.pages > 1 and not self._around.windows_only
             closed = replace(batch, ledger=self._progress()) if self.closing else self._finish(batch)

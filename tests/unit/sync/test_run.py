@@ -2,6 +2,7 @@
 
 import threading
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
 import pytest
@@ -14,7 +15,10 @@ from worker.errors import LeaseLostError
 from worker.records import Batch, Event, Message, MessagePage, Outcome, PageToken, Window
 from worker.sync import limits
 from worker.sync.limits import Limits
+from worker.sync.looks import Looker
+from worker.sync.observations import Observations
 from worker.sync.run import LIGHT, Run, Totals
+from worker.sync.windows import Surroundings, Walk
 
 LIMITS = Limits(page_size=10, window_messages=40, parallel_windows=3, parallel_fetches=2)
 
@@ -304,6 +308,28 @@ def test_what_was_gone_before_an_interrupted_first_walk_began_is_found_all_the_s
     run(mailbox, store)
     assert store.live.keys() == mailbox.messages.keys()
     assert store.dead == {"ghost": "sweep"}
+
+
+def test_batches_of_a_walk_bear_the_numbers_of_their_requests_also_where_nothing_was_listed() -> None:
+    """Batches are committed by these numbers: one without would be written before the pages that came before it."""
+    mailbox, store, seen = Mailbox(spread(40, timedelta(hours=20))), MemoryStore(), Observations()
+    mailbox.poison = {"m00035"}
+    with ThreadPoolExecutor(1) as pool:
+        around = Surroundings(
+            source=mailbox,
+            store=store,
+            looker=Looker(mailbox, store, StillClock(), pool, seen),
+            seen=seen,
+            limits=LIMITS,
+            upstream_now=lambda: NOW,
+            windows_only=False,
+        )
+        window = Window(after=NOW - timedelta(days=1), before=NOW)
+        batches = list(Walk(window, around).batches())
+    assert [bool(b.listed) for b in batches] == [True, True, True, False]
+    numbers = [b.asked for b in batches]
+    assert numbers[0] > 0
+    assert numbers == sorted(set(numbers))
 
 
 def make_due(store: MemoryStore) -> None:
