@@ -1,8 +1,6 @@
 """The engine reaches the mailbox's state, whatever the upstream does on the way."""
 
 import threading
-from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
 import pytest
@@ -12,13 +10,10 @@ from msgspec.structs import replace
 
 from tests.unit.sync.ends import NOW, Mailbox, MemoryStore, StillClock
 from worker.errors import LeaseLostError
-from worker.records import Batch, Event, Message, MessagePage, Outcome, PageToken, Window
+from worker.records import Event, Message, MessagePage, PageToken, Window
 from worker.sync import limits
 from worker.sync.limits import Limits
-from worker.sync.looks import Looker
-from worker.sync.observations import Observations
-from worker.sync.run import LIGHT, Run, Totals
-from worker.sync.windows import Surroundings, Walk
+from worker.sync.run import Run, Totals
 
 LIMITS = Limits(page_size=10, window_messages=40, parallel_windows=3, parallel_fetches=2)
 
@@ -243,31 +238,6 @@ def test_an_interrupted_first_walk_goes_on_where_it_was() -> None:
     assert mailbox.listed <= undisturbed.listed + lost_in_flight + 1
 
 
-@pytest.mark.parametrize(("body", "ahead"), [("short", True), ("x" * (LIGHT // 10 + 1), False)])
-def test_a_walk_asks_for_its_next_page_while_one_is_committed_unless_that_one_is_very_large(
-    body: str, *, ahead: bool
-) -> None:
-    mailbox, store = Mailbox(spread(40, timedelta(hours=20))), MemoryStore()
-    mailbox.body = body
-    asked: defaultdict[str | None, threading.Event] = defaultdict(threading.Event)
-    early: dict[str, bool] = {}
-    listing, commit = mailbox.window, store.commit
-
-    def answer(after: datetime, before: datetime, page: PageToken | None, size: int) -> MessagePage:
-        asked[page].set()
-        return listing(after, before, page, size)
-
-    def wait_and_commit(batch: Batch) -> Outcome:
-        for token in [w.page for w in batch.ledger.put if w.page]:
-            early.setdefault(token, asked[token].wait(5 if ahead else 0.05))
-        return commit(batch)
-
-    mailbox.window, store.commit = answer, wait_and_commit  # type: ignore[method-assign]
-    run(mailbox, store)
-    assert store.live.keys() == mailbox.messages.keys()
-    assert early == dict.fromkeys(["10", "20", "30"], ahead)
-
-
 @pytest.mark.fault("U34")
 def test_the_last_stretch_is_not_cut_while_it_is_walked_though_an_older_window_turns_out_to_hold_mail() -> None:
     """Years without mail call all before them one window; the walk of it is still out when an older window closes."""
@@ -308,28 +278,6 @@ def test_what_was_gone_before_an_interrupted_first_walk_began_is_found_all_the_s
     run(mailbox, store)
     assert store.live.keys() == mailbox.messages.keys()
     assert store.dead == {"ghost": "sweep"}
-
-
-def test_batches_of_a_walk_bear_the_numbers_of_their_requests_also_where_nothing_was_listed() -> None:
-    """Batches are committed by these numbers: one without would be written before the pages that came before it."""
-    mailbox, store, seen = Mailbox(spread(40, timedelta(hours=20))), MemoryStore(), Observations()
-    mailbox.poison = {"m00035"}
-    with ThreadPoolExecutor(1) as pool:
-        around = Surroundings(
-            source=mailbox,
-            store=store,
-            looker=Looker(mailbox, store, StillClock(), pool, seen),
-            seen=seen,
-            limits=LIMITS,
-            upstream_now=lambda: NOW,
-            windows_only=False,
-        )
-        window = Window(after=NOW - timedelta(days=1), before=NOW)
-        batches = list(Walk(window, around).batches())
-    assert [bool(b.listed) for b in batches] == [True, True, True, False]
-    numbers = [b.asked for b in batches]
-    assert numbers[0] > 0
-    assert numbers == sorted(set(numbers))
 
 
 def make_due(store: MemoryStore) -> None:
