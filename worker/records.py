@@ -73,6 +73,15 @@ class Message(Struct, frozen=True, kw_only=True):
     """JSON of the upstream service's own object, when it was asked for; fit for jsonb."""
     altered: tuple[str, ...] = ()
     """Names of the fields that were cleaned on the way in, sorted."""
+    cut: tuple[str, ...] = ()
+    """Names of the bodies of which only the beginning came in, because the settings keep no more of them."""
+    body_size: int | None = None
+    """UTF-8 bytes of `body` before it was cut; None where it is whole."""
+
+    @property
+    def weight(self) -> int:
+        """Characters of its bodies, which is about what it takes in memory."""
+        return len(self.body or "") + len(self.text_body or "")
 
 
 class Rejected(Struct, frozen=True):
@@ -288,6 +297,11 @@ class Batch(Struct, frozen=True, kw_only=True):
     ledger: LedgerChange = LedgerChange()
     walking: tuple[datetime, ...] = ()
     """`after` of finished windows that are being walked again now."""
+
+    @property
+    def weight(self) -> int:
+        """Characters of the bodies on its list pages."""
+        return sum(message.weight for message in self.listed)
 
     @property
     def is_bare(self) -> bool:

@@ -4,11 +4,14 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TypeVar
 
+from msgspec.structs import replace
+
 from worker.config import Settings
 from worker.errors import UnreadableError, UnsupportedError, UsageError
 from worker.ports import Source
 from worker.records import ActivityPage, Cursor, Folder, Label, Message, MessagePage, PageToken, Profile
 from worker.sources import _decode
+from worker.sources._bodies import shortened
 from worker.sources._credential import Credential
 from worker.sources._http import Answer, Session
 from worker.sources._inflate import alone
@@ -55,6 +58,7 @@ class Kloudless:
         self._account = _checked_account(upstream_id, token)
         self._service = service
         self._keep_raw = settings.keep_raw
+        self._max_body = settings.max_body
         self._headers = (_RAW_DATA,) if settings.keep_raw else ()
         self._session = Session(
             settings.kloudless_url,
@@ -108,12 +112,12 @@ class Kloudless:
             call = Call.LISTING_PAGE
             query.append(("page", page))
         answer = self._get(call, "email", "messages", "", query=query)
-        return self._read(answer, lambda body: _decode.message_page(body, answer.served_at, keep_raw=self._keep_raw))
+        return self._read(answer, lambda body: self._page(body, answer.served_at))
 
     def message(self, message_id: str) -> Message:
         """Read one message (seed: Retrieve a Message)."""
         answer = self._get(Call.MESSAGE, "email", "messages", message_id)
-        return self._read(answer, lambda body: _decode.message(body, message_id, keep_raw=self._keep_raw))
+        return self._read(answer, lambda body: self._message(body, message_id))
 
     def label(self, label_id: str) -> Label:
         """Read one label; raises UnsupportedError where the service has none (seed: Labels)."""
@@ -140,6 +144,13 @@ class Kloudless:
         except UnreadableError as error:
             error.excerpt = self._session.excerpt(answer.body)
             raise
+
+    def _page(self, body: bytes, served_at: datetime) -> MessagePage:
+        page = _decode.message_page(body, served_at, keep_raw=self._keep_raw)
+        return replace(page, messages=tuple(shortened(message, self._max_body) for message in page.messages))
+
+    def _message(self, body: bytes, message_id: str) -> Message:
+        return shortened(_decode.message(body, message_id, keep_raw=self._keep_raw), self._max_body)
 
     def _has_subscription(self) -> bool:
         answer = self._get(Call.START_ACTIVITY, "subscriptions", "")

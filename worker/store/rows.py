@@ -9,11 +9,12 @@ often and can be written without the bodies. Last-seen hints (file ids, href, ra
 
 import hashlib
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
+from worker.bodies import beginning, size
 from worker.config import Settings
 from worker.records import Message
 from worker.store.addresses import normalised
@@ -68,9 +69,9 @@ class PersonRow(NamedTuple):
 
 def row(message: Message, projection: Projection) -> Row:
     """Project a message and compute its digest."""
-    text_body, text_cut = _kept(message.text_body, projection, kept=projection.bodies != "none")
-    body, body_cut = _kept(message.body, projection, kept=projection.bodies == "full")
-    size = _bytes(message.body)
+    text_body, text_cut = _kept(message, "text_body", projection, kept=projection.bodies != "none")
+    body, body_cut = _kept(message, "body", projection, kept=projection.bodies == "full")
+    whole = message.body_size if message.body_size is not None else _bytes(message.body)
     labels = tuple(sorted([key(label.id) for label in message.labels]))
     content = _encode(
         (
@@ -80,7 +81,7 @@ def row(message: Message, projection: Projection) -> Row:
             message.snippet,
             text_body,
             body,
-            size,
+            whole,
             message.altered,
             message.sender,
             message.to,
@@ -91,7 +92,7 @@ def row(message: Message, projection: Projection) -> Row:
     )
     light = _encode((message.thread_id, message.folder_id, labels))
     digest = projection.version + hashlib.sha256(content).digest()[:12] + hashlib.sha256(light).digest()[:12]
-    return Row(message.id, message, text_body, body, size, text_cut or body_cut, labels, digest)
+    return Row(message.id, message, text_body, body, whole, text_cut or body_cut, labels, digest)
 
 
 def same_content(one: bytes, other: bytes) -> bool:
@@ -174,19 +175,15 @@ def name_key(created: datetime | None, message_id: str) -> tuple[datetime, str]:
 
 
 def _bytes(text: str | None) -> int | None:
-    """The text's size in UTF-8, without making a copy where it is ASCII."""
-    if text is None:
-        return None
-    return len(text) if text.isascii() else len(text.encode())
+    return None if text is None else size(text)
 
 
-def _kept(text: str | None, projection: Projection, *, kept: bool) -> tuple[str | None, bool]:
-    """The text cut to the allowed bytes, never inside a character."""
+def _kept(
+    message: Message, name: Literal["text_body", "body"], projection: Projection, *, kept: bool
+) -> tuple[str | None, bool]:
+    """The body of this name as far as it is kept, and whether something of it is not."""
+    text: str | None = getattr(message, name)
     if text is None or not kept:
         return None, False
-    if len(text) * 4 <= projection.max_body:
-        return text, False
-    encoded = text.encode()
-    if len(encoded) <= projection.max_body:
-        return text, False
-    return encoded[: projection.max_body].decode(errors="ignore"), True
+    part = beginning(text, projection.max_body)
+    return part, part is not text or name in message.cut

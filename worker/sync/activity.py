@@ -8,6 +8,7 @@
 Kinds and order of events are hints: each message named is asked for, and the answer counts.
 """
 
+import itertools
 from collections.abc import Generator, Sequence
 from datetime import datetime
 
@@ -27,7 +28,7 @@ from worker.records import (
 from worker.sync import ledger
 from worker.sync.changes import Change, fold
 from worker.sync.limits import FRESH, RECHECK_ACTIVITY, RETENTION, SAFE_AGE
-from worker.sync.looks import RETRY_FRESH, Looker
+from worker.sync.looks import RETRY_FRESH, Look, Looker
 
 Stream = Generator[Batch, None, None]
 Absent = tuple[str, int]
@@ -106,9 +107,11 @@ def _read(source: Source, store: LeasedStore, looker: Looker, position: Position
         stuck = page.count > 0 and page.cursor in (cursor, None)
         at_end = page.count == 0
         changes = fold(page.events)
-        while len(changes) > PIECE:
-            yield _batch(store, looker, page.served_at, changes[:PIECE])
-            changes = changes[PIECE:]
+        look, done = looker.some([c.message_id for c in changes[:PIECE]])
+        while done < len(changes):
+            yield _batch(store, looker, page.served_at, changes[:done], look)
+            changes = changes[done:]
+            look, done = looker.some([c.message_id for c in changes[:PIECE]])
         # A machine that slept in the middle of a poll has been away as long as one that did not poll.
         age = position.age + (store.now() - began).total_seconds()
         anew = bool(page.rejected) or (at_end and (age > SAFE_AGE or delivered >= RETENTION))
@@ -118,6 +121,7 @@ def _read(source: Source, store: LeasedStore, looker: Looker, position: Position
             looker,
             page.served_at,
             changes,
+            look,
             problems=_unreadable(page, stuck=stuck),
             solved=() if stuck else (STUCK,),
             cursor=CursorMove(page.cursor) if moves else None,
@@ -134,6 +138,7 @@ def _batch(
     looker: Looker,
     served_at: datetime,
     changes: tuple[Change, ...],
+    look: Look,
     *,
     problems: tuple[Problem, ...] = (),
     solved: tuple[tuple[ProblemKind, str], ...] = (),
@@ -141,7 +146,6 @@ def _batch(
     polled: bool = False,
     ledger: LedgerChange = LedgerChange(),  # noqa: B008  # frozen, so sharing it is safe
 ) -> Batch:
-    look = looker.look([c.message_id for c in changes])
     by_id = {c.message_id: c for c in changes}
     fresh = [a for a in look.absent if _fresh(by_id[a[0]], served_at)]
     fresh = _unseen(store, fresh)
@@ -200,9 +204,10 @@ class Retries:
             due = [p for p in self._store.pending(PIECE) if p.subject not in asked]
             if not due:
                 return
-            asked.update(p.subject for p in due)
             ages = {p.subject: p.age for p in due}
-            look = self._looker.look(list(ages))
+            look, done = self._looker.some(list(ages))
+            ages = dict(itertools.islice(ages.items(), done))
+            asked.update(ages)
             early = _unseen(self._store, [a for a in look.absent if ages[a[0]] < FRESH.total_seconds()])
             gone = self._looker.gone([a for a in look.absent if a not in early], "event")
             settled = {f.message.id for f in look.fetched} | {g.message_id for g in gone}

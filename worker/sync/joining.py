@@ -43,8 +43,3 @@ def joined(batches: Sequence[Batch]) -> Batch:
             put=tuple(w for b in batches for w in b.ledger.put),
         ),
     )
-
-
-def weight(batch: Batch) -> int:
-    """Characters of the bodies that a batch holds in memory."""
-    return sum(len(m.body or "") + len(m.text_body or "") for m in batch.listed)

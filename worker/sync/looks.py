@@ -1,7 +1,7 @@
 """Looking at single messages: GETs in parallel, and what their answers mean."""
 
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from msgspec import Struct
@@ -15,6 +15,11 @@ RETRY_UNREADABLE = 3600.0
 RETRY_FAILED = 60.0
 RETRY_FRESH = 30.0
 OUTAGE_SHARE = 0.5
+
+FIRST_TOGETHER = 4
+"""Messages asked for before their size is looked at; twice as many each time after that."""
+HEAVY = 16_777_216
+"""Characters of bodies after which what was asked for is committed before more is."""
 
 
 class Look(Struct, frozen=True):
@@ -57,7 +62,9 @@ class Looker:
 
         Raises CredentialRefusedError, ForbiddenError, ThrottledError, UnreachableError, UpstreamFailedError.
         """
-        answers = list(self._pool.map(self._one, ids))
+        return self._told(list(self._pool.map(self._one, ids)))
+
+    def _told(self, answers: "Sequence[_Found | _Absent | _Failed]") -> Look:
         failures = [a for a in answers if isinstance(a, _Failed) and isinstance(a.error, UpstreamFailedError)]
         if len(failures) > 1 and len(failures) > OUTAGE_SHARE * len(answers):
             self._seen.settle(*(a.asked for a in answers))
@@ -68,6 +75,20 @@ class Looker:
             absent=tuple((a.message_id, a.asked) for a in answers if isinstance(a, _Absent)),
             problems=tuple(_problem(a) for a in answers if isinstance(a, _Failed)),
         )
+
+    def some(self, ids: Sequence[str]) -> tuple[Look, int]:
+        """GET the first of these ids, as many as fit into memory; returns how many were asked for, at least one.
+
+        Raises as `look`.
+        """
+        answers: list[_Found | _Absent | _Failed] = []
+        held, together = 0, FIRST_TOGETHER
+        while len(answers) < len(ids) and held < HEAVY:
+            found = list(self._pool.map(self._one, ids[len(answers) : len(answers) + together]))
+            answers += found
+            held += sum(a.message.weight for a in found if isinstance(a, _Found))
+            together *= 2
+        return self._told(answers), len(answers)
 
     def gone(self, absent: Iterable[tuple[str, int]], found_by: FoundBy | None) -> tuple[Gone, ...]:
         """Turn answers of "not found" into deletions, after the account itself has answered."""

@@ -19,7 +19,7 @@ from worker.records import Batch, LedgerChange, Outcome, Window
 from worker.sync import ledger
 from worker.sync.activity import Retries, follow
 from worker.sync.brake import brake
-from worker.sync.joining import joined, together, weight
+from worker.sync.joining import joined, together
 from worker.sync.limits import LEAF, Limits
 from worker.sync.looks import Looker
 from worker.sync.names import name_folders
@@ -162,7 +162,7 @@ class Run:
         brought, ended, failed = self._brought(ready)
         self._halted = bool(failed) or stop()
         for walk, stream, batch in brought:
-            if not (self._halted or walk in ended or self._reading(walk) or walk.closing) and weight(batch) <= LIGHT:
+            if not (self._halted or walk in ended or self._reading(walk) or walk.closing) and batch.weight <= LIGHT:
                 self._go_on(walk, stream)
         for group in together([walk.settled(batch, self._store.now()) for walk, _, batch in brought]):
             self._commit(*group)
@@ -220,7 +220,7 @@ class Run:
             walk, stream = known
             batch = future.result()
             waiting = sum(1 for each, _ in self._active.values() if each is walk)
-            if batch is None or walk.closing or waiting > 1 or weight(batch) > LIGHT:
+            if batch is None or walk.closing or waiting > 1 or batch.weight > LIGHT:
                 return
             further = self._walks.submit(_step, stream)
             self._active[further] = known

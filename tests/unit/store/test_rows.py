@@ -38,6 +38,7 @@ CONTENT: list[tuple[str, Any]] = [
     ("cc", (Person("z@example.com", None),)),
     ("bcc", (Person("z@example.com", None),)),
     ("snippet", ""),
+    ("body_size", 99),
     ("text_body", "other"),
     ("body", None),
     ("attachments", (File("file", "a.txt", "text/plain", 4, None),)),
@@ -53,6 +54,7 @@ NEITHER: list[tuple[str, Any]] = [
     ("rfc822", None),
     ("attachments", (File("other", "a.txt", "text/plain", 3, None),)),
     ("raw", None),
+    ("cut", ("text_body",)),
 ]
 
 

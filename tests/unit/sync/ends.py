@@ -67,6 +67,8 @@ class Mailbox:
         self.folders: dict[str, str] = {}
         """Folder of a message, by the message's id."""
         self.body: str | None = None
+        self.events = 5
+        """Events on a page."""
         self.hidden: set[str] = set()
         self.before_answer: Callable[[str], None] = lambda _: None
         self.listed = 0
@@ -94,7 +96,7 @@ class Mailbox:
         self.requests += 1
         self.before_answer("activity")
         start = int(cursor or 0)
-        events = self.log[start : start + 5]
+        events = self.log[start : start + self.events]
         return ActivityPage(tuple(events), (), len(events), Cursor(str(start + len(events))), self.now)
 
     def window(self, after: datetime, before: datetime, page: PageToken | None, size: int) -> MessagePage:

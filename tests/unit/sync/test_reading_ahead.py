@@ -10,7 +10,7 @@ import pytest
 from tests.unit.sync.ends import NOW, Mailbox, MemoryStore, StillClock
 from tests.unit.sync.test_run import LIMITS, run, spread
 from worker.records import Batch, MessagePage, Outcome, PageToken, Window
-from worker.sync.looks import Looker
+from worker.sync.looks import FIRST_TOGETHER, HEAVY, Looker
 from worker.sync.observations import Observations
 from worker.sync.run import LIGHT
 from worker.sync.windows import Surroundings, Walk
@@ -61,3 +61,22 @@ def test_batches_of_a_walk_bear_the_numbers_of_their_requests_also_where_nothing
     numbers = [b.asked for b in batches]
     assert numbers[0] > 0
     assert numbers == sorted(set(numbers))
+
+
+def test_large_messages_that_events_name_are_committed_a_few_at_a_time() -> None:
+    mailbox, store = Mailbox({}), MemoryStore()
+    run(mailbox, store)
+    commit, pieces = store.commit, []
+    mailbox.body = "x" * (HEAVY // 8)
+    for number in range(40):
+        mailbox.deliver(f"m{number:02}", NOW)
+
+    def count(batch: Batch) -> Outcome:
+        pieces.append(len(batch.fetched))
+        return commit(batch)
+
+    mailbox.events = 40
+    store.commit = count  # type: ignore[method-assign]
+    run(mailbox, store)
+    assert store.live.keys() == mailbox.messages.keys()
+    assert max(pieces) == FIRST_TOGETHER + 2 * FIRST_TOGETHER

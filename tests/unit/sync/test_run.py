@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from tests.unit.sync.ends import NOW, Mailbox, MemoryStore, StillClock
 from worker.errors import LeaseLostError
-from worker.records import Event, Message, MessagePage, PageToken, Window
+from worker.records import Cursor, Event, Message, MessagePage, PageToken, Position, Window
 from worker.sync import limits
 from worker.sync.limits import Limits
 from worker.sync.run import Run, Totals
@@ -243,6 +243,14 @@ def test_the_last_stretch_is_not_cut_while_it_is_walked_though_an_older_window_t
     """Years without mail call all before them one window; the walk of it is still out when an older window closes."""
     mail = NOW - timedelta(days=1400)
     mailbox, store = Mailbox({"old": mail}), MemoryStore()
+    edges = [NOW - timedelta(days=days) for days in (1, 1000, 1500)]
+    store.cursor = Position(Cursor("0"), supported=True, age=0.0)
+    store.ledger = (
+        Window(after=edges[0], before=None, state="done", walked_at=NOW),
+        Window(after=edges[1], before=edges[0], state="done", walked_at=NOW),
+        Window(after=edges[2], before=edges[1]),
+        Window(after=limits.BEGINNING, before=edges[2]),
+    )
     last_begun, older_closed = threading.Event(), threading.Event()
     listing = mailbox.window
 
