@@ -7,6 +7,7 @@ from models.base import Base
 from models.credentials import Credential
 from models.cursors import Cursor
 from models.folders import Folder
+from models.history import MessageFolderPast, MessageLabelPast
 from models.labels import Label
 from models.message_labels import MessageLabel
 from models.message_people import MessagePerson
@@ -28,7 +29,9 @@ __all__ = [
     "Folder",
     "Label",
     "Message",
+    "MessageFolderPast",
     "MessageLabel",
+    "MessageLabelPast",
     "MessagePerson",
     "Person",
     "Problem",

@@ -1,5 +1,7 @@
 """`mail.message_labels`: which labels a message carries."""
 
+from datetime import datetime
+
 from sqlalchemy import Index
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -14,6 +16,9 @@ class MessageLabel(Base):
     account_id: Mapped[BigInt] = mapped_column(primary_key=True, comment="The account: mail.accounts.id.")
     message_id: Mapped[str] = mapped_column(primary_key=True, comment="The message: mail.messages.message_id.")
     label_id: Mapped[str] = mapped_column(primary_key=True, comment="The label: mail.labels.label_id.")
+    since: Mapped[datetime | None] = mapped_column(
+        comment="When the mirror saw the label put on; null: it was there when the message was first seen."
+    )
 
     __table_args__ = (
         Index(None, "account_id", "label_id"),

@@ -73,6 +73,9 @@ class Message(Base):
     found_gone: Mapped[str | None] = mapped_column(
         comment="How its absence was noticed: event (the upstream told) or sweep (missing in a whole walk)."
     )
+    folder_since: Mapped[datetime | None] = mapped_column(
+        comment="When the mirror saw the message come into this folder; null: it lay there when it was first seen."
+    )
 
     __table_args__ = (
         CheckConstraint("found_gone in ('event', 'sweep')", name="found_gone"),

@@ -10,10 +10,10 @@ returning sync.now()
 """First statement of every transaction: the fence and the lock; no row means the lease was overtaken."""
 
 PROBE = """
-select m.message_id, m.digest, m.deleted_at is not null
+select m.message_id, m.digest, m.folder_id, m.deleted_at is not null
 from unnest(%b::text[]) as u (message_id)
 cross join lateral (
-    select message_id, digest, deleted_at from mail.messages
+    select message_id, digest, folder_id, deleted_at from mail.messages
     where account_id = %b and message_id = u.message_id
     limit 1
 ) as m
@@ -83,24 +83,44 @@ set name = coalesce(excluded.name, t.name), gone_at = null, changed_in = pg_curr
 """For labels and folders that are new, renamed, or seen again after they were gone."""
 
 DROP_LABELS = """
-delete from mail.message_labels l
-using unnest(%b::text[]) as m (message_id)
-where l.account_id = %b and l.message_id = m.message_id
-  and not exists (
-      select from unnest(%b::text[], %b::text[]) as k (message_id, label_id)
-      where k.message_id = l.message_id and k.label_id = l.label_id
-  )
+with gone as (
+    delete from mail.message_labels l
+    using unnest(%b::text[]) as m (message_id)
+    where l.account_id = %b and l.message_id = m.message_id
+      and not exists (
+          select from unnest(%b::text[], %b::text[]) as k (message_id, label_id)
+          where k.message_id = l.message_id and k.label_id = l.label_id
+      )
+    returning l.account_id, l.message_id, l.label_id, l.since
+)
+insert into mail.message_labels_past as p (account_id, message_id, label_id, since, until)
+select account_id, message_id, g.label_id, coalesce(g.since, m.first_seen_at),
+       greatest(coalesce(m.deleted_at, sync.now()), coalesce(g.since, m.first_seen_at))
+from gone g join mail.messages m using (account_id, message_id)
+on conflict (account_id, message_id, label_id, since) do update set until = greatest(p.until, excluded.until)
 """
+"""Labels that are not named are taken off and go into the past. Run before a tombstone is lifted, which ended them."""
 
 ADD_LABELS = """
-insert into mail.message_labels (account_id, message_id, label_id)
-select %b, u.* from unnest(%b::text[], %b::text[]) as u (message_id, label_id)
+insert into mail.message_labels (account_id, message_id, label_id, since)
+select %b, u.*, sync.now() from unnest(%b::text[], %b::text[]) as u (message_id, label_id)
 on conflict do nothing
 """
+
+LEAVE_FOLDERS = """
+insert into mail.message_folders_past as p (account_id, message_id, folder_id, since, until)
+select account_id, m.message_id, m.folder_id, coalesce(m.folder_since, m.first_seen_at),
+       greatest(coalesce(m.deleted_at, sync.now()), coalesce(m.folder_since, m.first_seen_at))
+from mail.messages m
+where m.account_id = %b and m.message_id = any(%b::text[]) and m.folder_id is not null
+on conflict (account_id, message_id, folder_id, since) do update set until = greatest(p.until, excluded.until)
+"""
+"""For messages that lie elsewhere now, or come back: the folder they lay in is past. Run before they are updated."""
 
 UPDATE_LIGHT = """
 update mail.messages m
 set thread_id = u.thread_id, folder_id = u.folder_id, digest = u.digest,
+    folder_since = case when m.folder_id is distinct from u.folder_id then sync.now() else m.folder_since end,
     changed_at = sync.now(), changed_in = pg_current_xact_id()
 from unnest(%b::text[], %b::text[], %b::text[], %b::bytea[]) as u (message_id, thread_id, folder_id, digest)
 where m.account_id = %b and m.message_id = u.message_id
@@ -110,6 +130,9 @@ where m.account_id = %b and m.message_id = u.message_id
 UPDATE_CONTENT = """
 update mail.messages m
 set {assignments}, deleted_at = null, found_gone = null,
+    folder_since = case
+        when m.deleted_at is not null or m.folder_id is distinct from u.folder_id then sync.now() else m.folder_since
+    end,
     changed_at = sync.now(), changed_in = pg_current_xact_id()
 from unnest({arrays}) as u ({columns})
 where m.account_id = %b and m.message_id = u.message_id

@@ -66,6 +66,8 @@ class Written(Struct, frozen=True, kw_only=True):
     light: Sequence[Row] = ()
     equal: Sequence[Row] = ()
     revived: Sequence[Row] = ()
+    left: Sequence[str] = ()
+    """Those of them that lie in another folder than before, or come back: the folder they lay in is past."""
     held: Sequence[str] = ()
     new_folders: int = 0
 
@@ -96,19 +98,21 @@ def write(
     bearers: list[str] = []
     if rewrite:
         ways = replace(ways, content=[*ways.content, *ways.light, *ways.equal], light=(), equal=())
-        bearers = _clear_children(cursor, account_id, list(rows))
+        bearers = _clear_children(cursor, account_id, [r.id for r in ways.added])
     held = set(ways.held)
     applied = [r for r in rows.values() if r.id not in held] if held else rows.values()
     rewritten = [*ways.content, *ways.revived]
     new_folders = shared.write_names(cursor, (r.message for r in applied))
     written = [(r, people(r.message)) for r in (*ways.added, *rewritten)]
     shared.write_people(cursor, written)
+    if rewritten or ways.light:
+        if ways.left:
+            cursor.execute(sql.LEAVE_FOLDERS, (account_id, ways.left))
+        _relabel(cursor, account_id, [*ways.content, *ways.light], ways.revived)
     if rewritten:
         bearers += _rewrite(cursor, account_id, rewritten, projection)
     if ways.light:
         _light(cursor, account_id, ways.light)
-    if rewritten or ways.light:
-        _relabel(cursor, account_id, [*rewritten, *ways.light])
     _add(cursor, account_id, ways.added, projection)
     _add_people(cursor, account_id, written)
     shared.take_names_back(cursor, bearers, [r.id for r in rewritten])
@@ -120,29 +124,31 @@ def _ways(cursor: Cursor, account_id: int, rows: dict[str, Row], by_get: Iterabl
     """Decide for each message by its digest and tombstone as they stand."""
     # Planned each time: a plan made while the table was empty reads the whole account for every id, and would be kept.
     cursor.execute(sql.PROBE, (list(rows), account_id), prepare=False)
-    known = {id_: (digest, dead) for id_, digest, dead in cursor.fetchall()}
+    known = {id_: rest for id_, *rest in cursor.fetchall()}
     fetched = set(by_get)
     ways: dict[str, list[Row]] = {name: [] for name in ("added", "content", "light", "equal", "revived")}
-    held = []
+    held, left = [], []
     for id_, new in rows.items():
         if id_ not in known:
             ways["added"].append(new)
             continue
-        digest, dead = known[id_]
+        digest, folder, dead = known[id_]
         if dead and id_ not in fetched:
             held.append(id_)
-        elif dead:
-            ways["revived"].append(new)
-        elif digest == new.digest:
+            continue
+        if not dead and digest == new.digest:
             ways["equal"].append(new)
-        else:
-            ways["light" if same_content(digest, new.digest) else "content"].append(new)
+            continue
+        if dead or folder != new.message.folder_id:
+            left.append(id_)
+        ways["revived" if dead else "light" if same_content(digest, new.digest) else "content"].append(new)
     return Written(
         added=ways["added"],
         content=ways["content"],
         light=ways["light"],
         equal=ways["equal"],
         revived=ways["revived"],
+        left=left,
         held=held,
     )
 
@@ -182,7 +188,7 @@ def _copy(cursor: Cursor, table: str, columns: dict[str, str], values: Iterable[
 
 
 def _clear_children(cursor: Cursor, account_id: int, ids: list[str]) -> list[str]:
-    """Take away whatever hangs on these messages, also where the message itself is lost; gives their addresses."""
+    """Take away whatever hangs on messages that are lost themselves; gives their addresses."""
     for statement in (sql.DROP_ATTACHMENTS, sql.DROP_ALL_LABELS):
         cursor.execute(statement, (account_id, ids))
     return _drop_people(cursor, account_id, ids)
@@ -206,13 +212,14 @@ def _light(cursor: Cursor, account_id: int, rows: Sequence[Row]) -> None:
     )
 
 
-def _relabel(cursor: Cursor, account_id: int, rows: Sequence[Row]) -> None:
-    """Take labels off that are no longer on the message, and put the new ones on."""
-    messages = [r.id for r in rows for _ in r.label_ids]
-    labels = [label for r in rows for label in r.label_ids]
-    cursor.execute(sql.DROP_LABELS, ([r.id for r in rows], account_id, messages, labels))
-    if labels:
-        cursor.execute(sql.ADD_LABELS, (account_id, messages, labels))
+def _relabel(cursor: Cursor, account_id: int, rows: Sequence[Row], revived: Sequence[Row]) -> None:
+    """Take labels off that are no longer on the message, and put the new ones on; what comes back is labelled anew."""
+    kept = [(r.id, label) for r in rows for label in r.label_ids]
+    wanted = [*kept, *((r.id, label) for r in revived for label in r.label_ids)]
+    ids = [r.id for r in (*rows, *revived)]
+    cursor.execute(sql.DROP_LABELS, (ids, account_id, [id_ for id_, _ in kept], [label for _, label in kept]))
+    if wanted:
+        cursor.execute(sql.ADD_LABELS, (account_id, [id_ for id_, _ in wanted], [label for _, label in wanted]))
 
 
 def _rewrite(cursor: Cursor, account_id: int, rows: Sequence[Row], projection: Projection) -> list[str]:
