@@ -37,8 +37,22 @@ COLUMNS = """
     JOIN pg_namespace AS n ON n.oid = c.relnamespace
     JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     LEFT JOIN pg_index AS i ON i.indrelid = c.oid AND i.indisprimary
-    WHERE n.nspname IN ('mail', 'sync') AND c.relkind IN ('r', 'v')
+    WHERE n.nspname IN ('analytics', 'mail', 'sync') AND c.relkind IN ('r', 'v')
     ORDER BY n.nspname, c.relkind, c.relname, a.attnum
+"""
+
+VIEWS = """
+    SELECT oid::regclass::text, reloptions, pg_get_viewdef(oid)
+    FROM pg_class
+    WHERE relkind = 'v' AND relnamespace = ANY ('{analytics,mail,sync}'::regnamespace[])
+    ORDER BY 1
+"""
+
+FUNCTIONS = """
+    SELECT n.nspname, p.proname || '(' || pg_get_function_arguments(p.oid) || ')', obj_description(p.oid, 'pg_proc')
+    FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = pronamespace
+    WHERE n.nspname IN ('analytics', 'mail', 'sync')
+    ORDER BY 1, 2
 """
 
 
@@ -67,14 +81,25 @@ def shape(connection: psycopg.Connection[Any]) -> dict[str, tuple[Any, ...]]:
 
 
 def columns(connection: psycopg.Connection[Any]) -> list[Column]:
-    """All columns of schemas mail and sync, tables before views."""
+    """All columns of our schemas, tables before views."""
     return [Column(*row) for row in connection.execute(COLUMNS)]
+
+
+def views(connection: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
+    """All views of our schemas, each with its options and its query."""
+    return connection.execute(VIEWS).fetchall()
+
+
+def functions(connection: psycopg.Connection[Any]) -> list[tuple[str, str, str | None]]:
+    """All functions of our schemas: schema, name with arguments, comment."""
+    return connection.execute(FUNCTIONS).fetchall()
 
 
 HEAD = """# Tables
 
 Written from the comments in the database by `tests/migration/test_tables_page.py`; change the comments, not this page.
-Times are `timestamptz`. Schema `mail` is what people query; schema `sync` is the machinery.
+Times are `timestamptz`. Schema `mail` is what people query, schema `analytics` answers the usual questions about it
+(docs/analytics.md), schema `sync` is the machinery.
 """
 
 
@@ -101,4 +126,8 @@ def tables_page(connection: psycopg.Connection[Any]) -> str:
         kind = column.type.replace("timestamp with time zone", "timestamptz")
         meaning = (column.comment or "").replace("|", "\\|")
         lines.append(f"| {name} | {kind}{null} | {meaning} |")
+    lines += ["", "## Functions", "", "| function | meaning |", "|---|---|"]
+    for schema, call, comment in functions(connection):
+        shown = call.replace("timestamp with time zone", "timestamptz").replace("time without time zone", "time")
+        lines.append(f"| `{schema}.{shown}` | {comment or ''} |")
     return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"

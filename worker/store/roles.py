@@ -14,13 +14,13 @@ from psycopg import sql
 
 from worker.config import ROLES_PREFIX
 from worker.errors import UsageError
-from worker.store.engine import MIGRATE, Engine, connect, driver, translated
-from worker.store.migrations import current
+from worker.store.engine import Engine, connect, driver, translated
+from worker.store.migrations import require_current
 from worker.store.postgres import rows
 
 __all__ = ["Login", "RefusedLoginError", "Roles", "apply", "superuser_of"]
 
-SCHEMAS = ("mail", "sync")
+SCHEMAS = ("mail", "analytics", "sync")
 
 SETTINGS = {
     "owner": {"search_path": "pg_catalog, pg_temp"},
@@ -31,6 +31,8 @@ SETTINGS = {
         "statement_timeout": "5min",
         # An open transaction holds back the change feed of everybody.
         "idle_in_transaction_session_timeout": "1min",
+        # Where a server has it, compiling a query of schema analytics takes far longer than running it.
+        "jit": "off",
     },
 }
 """Guard rails, no walls: a session may change its own. What a role may touch is a matter of its rights."""
@@ -79,8 +81,7 @@ def apply(url: str, roles: Roles, login: Login | None = None) -> list[str]:
     """
     engine = connect(url, pooled=False)
     with translated(), engine.begin() as connection:
-        if current(connection) is None:
-            raise UsageError(MIGRATE)
+        require_current(connection)
         with driver(connection).cursor() as cursor:
             return list(_Applying(cursor, roles).run(login))
 
@@ -118,7 +119,7 @@ class _Applying:
         self._grant()
         self._grant_later()
         yield f"{self._roles.worker}: reads and writes the rows of schemas mail and sync; changes no table."
-        yield f"{self._roles.analyst}: reads schema mail; by default read-only, and 5 minutes a statement."
+        yield f"{self._roles.analyst}: reads schemas mail and analytics; by default read-only, 5 minutes a statement."
         if login is not None:
             yield self._let_in(login)
         yield from self._attributes()
@@ -146,7 +147,7 @@ class _Applying:
             target = sql.Identifier(schema, name) if name else sql.Identifier(schema)
             self._cursor.execute(words.format(sql.SQL(kind), target, sql.SQL(arguments or ""), sql.Identifier(owner)))
         done = f"{len(taken)} objects were given to it" if taken else "nothing had to be given to it"
-        return f"{owner}: owns schemas mail and sync and all in them ({done}); migrations run as it."
+        return f"{owner}: owns schemas mail, analytics and sync and all in them ({done}); migrations run as it."
 
     def _close_database(self) -> Iterator[str]:
         """Take from everybody what PostgreSQL gives to everybody."""
@@ -168,17 +169,24 @@ class _Applying:
     def _grant(self) -> None:
         """Take every right on our schemas and give back those that are meant, so that no other is left."""
         worker, analyst = self._roles.worker, self._roles.analyst
-        for kind in ("SCHEMA mail, sync", *(f"ALL {each} IN SCHEMA mail, sync" for each in _KINDS)):
+        for kind in (
+            "SCHEMA mail, analytics, sync",
+            *(f"ALL {each} IN SCHEMA mail, analytics, sync" for each in _KINDS),
+        ):
             self._do(f"REVOKE ALL ON {kind} FROM PUBLIC, {{}}, {{}}", worker, analyst)
-        self._do("GRANT USAGE ON SCHEMA mail, sync TO {}", worker)
+        self._do("GRANT USAGE ON SCHEMA mail, analytics, sync TO {}", worker)
         self._do("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA mail, sync TO {}", worker)
+        self._do("GRANT SELECT ON ALL TABLES IN SCHEMA analytics TO {}, {}", worker, analyst)
         for schema, name in self._rows(_ONLY_READ, list(SCHEMAS)):
             words = sql.SQL("REVOKE INSERT, UPDATE, DELETE ON {} FROM {}")
             self._cursor.execute(words.format(sql.Identifier(schema, name), sql.Identifier(worker)))
         self._do("GRANT USAGE ON ALL SEQUENCES IN SCHEMA mail, sync TO {}", worker)
         self._do("GRANT EXECUTE ON ALL ROUTINES IN SCHEMA mail, sync TO {}", worker)
-        self._do("GRANT USAGE ON SCHEMA mail TO {}", analyst)
+        self._do("GRANT EXECUTE ON ALL ROUTINES IN SCHEMA analytics TO {}, {}", worker, analyst)
+        self._do("GRANT USAGE ON SCHEMA mail, analytics TO {}", analyst)
         self._do("GRANT SELECT ON ALL TABLES IN SCHEMA mail TO {}", analyst)
+        # What reads runs with the reader's rights; a consumer of the feed is moved by the user who began it alone.
+        self._do("GRANT EXECUTE ON ALL ROUTINES IN SCHEMA mail TO {}", analyst)
 
     def _grant_later(self) -> None:
         """The same for what later migrations make, until `apply` runs again."""
@@ -191,6 +199,9 @@ class _Applying:
         self._do(inside + "GRANT USAGE ON SEQUENCES TO {}", owner, worker)
         self._do(inside + "GRANT EXECUTE ON ROUTINES TO {}", owner, worker)
         self._do(begin + "IN SCHEMA mail GRANT SELECT ON TABLES TO {}", owner, analyst)
+        self._do(begin + "IN SCHEMA mail GRANT EXECUTE ON ROUTINES TO {}", owner, analyst)
+        self._do(begin + "IN SCHEMA analytics GRANT SELECT ON TABLES TO {}, {}", owner, worker, analyst)
+        self._do(begin + "IN SCHEMA analytics GRANT EXECUTE ON ROUTINES TO {}, {}", owner, worker, analyst)
 
     def _let_in(self, login: Login) -> str:
         """Make the user, or set its password anew, and make it a member; the password never travels in the clear."""

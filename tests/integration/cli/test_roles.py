@@ -18,7 +18,7 @@ def test_migrate_and_apply_take_the_owner_and_let_the_user_of_database_url_in(
         said = bare("roles", "apply", "--login")
         assert said.code == 0
         assert f"{user}: logs in as the worker, as DATABASE_URL says." in said.out
-        assert "mailmirror_analyst: reads schema mail" in said.out
+        assert "mailmirror_analyst: reads schemas mail and analytics" in said.out
         assert "wörd" not in said.out + said.err
         assert bare("status").code == 0
     finally:

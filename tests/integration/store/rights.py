@@ -14,15 +14,15 @@ DATABASE = ("CONNECT", "CREATE", "TEMPORARY")
 OBJECTS = """
     SELECT 'database', 'this database', oid FROM pg_database WHERE datname = current_database()
     UNION ALL
-    SELECT 'schema', nspname, oid FROM pg_namespace WHERE nspname IN ('mail', 'sync', 'public')
+    SELECT 'schema', nspname, oid FROM pg_namespace WHERE nspname IN ('mail', 'analytics', 'sync', 'public')
     UNION ALL
     SELECT CASE relkind WHEN 'S' THEN 'sequence' WHEN 'v' THEN 'view' ELSE 'table' END, c.oid::regclass::text, c.oid
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace
-    WHERE nspname IN ('mail', 'sync', 'public') AND relkind NOT IN ('i', 'I', 'c', 't')
+    WHERE nspname IN ('mail', 'analytics', 'sync', 'public') AND relkind NOT IN ('i', 'I', 'c', 't')
     UNION ALL
     SELECT 'function', p.oid::regprocedure::text, p.oid
     FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = pronamespace
-    WHERE nspname IN ('mail', 'sync', 'public')
+    WHERE nspname IN ('mail', 'analytics', 'sync', 'public')
     ORDER BY 1, 2
 """
 

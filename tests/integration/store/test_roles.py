@@ -66,7 +66,7 @@ def test_the_matrix_of_rights_is_the_checked_in_one(applied: str) -> None:
 def test_applied_twice_it_changes_nothing(applied: str) -> None:
     with psycopg.connect(applied, autocommit=True) as connection:
         acls = "select oid::regclass::text, relowner::regrole::text, relacl::text from pg_class where relnamespace in"
-        acls += " ('mail'::regnamespace, 'sync'::regnamespace) order by 1"
+        acls += " ('mail'::regnamespace, 'analytics'::regnamespace, 'sync'::regnamespace) order by 1"
         before = connection.execute(acls.encode()).fetchall(), matrix(connection)
         said = roles.apply(applied, NAMES)
         assert (connection.execute(acls.encode()).fetchall(), matrix(connection)) == before
@@ -105,6 +105,7 @@ def test_a_right_that_was_given_by_hand_is_taken_back(applied: str) -> None:
         "create temp table x ()",
         "create schema x",
         "create view mail.x as select 1",
+        "create view analytics.x as select 1",
         "create function mail.x() returns int language sql return 1",
         "copy mail.messages to program 'true'",
         "copy mail.messages to '/tmp/x'",
@@ -193,21 +194,21 @@ def test_what_later_migrations_make_is_covered(applied: str) -> None:
         connection.execute(
             f"set role {NAMES.owner}; create table mail.later (id bigint generated always as identity);"
             " create table sync.later (id serial); create function mail.later() returns int language sql return 1;"
-            " create schema analytics; reset role".encode()
+            " create table analytics.later (); reset role".encode()
         )
         asked = (
             "select has_table_privilege(%s, 'mail.later', 'insert'), has_table_privilege(%s, 'sync.later', 'insert'),"
             " has_sequence_privilege(%s, 'sync.later_id_seq', 'usage'), has_function_privilege(%s, 'mail.later()',"
             " 'execute'), has_table_privilege(%s, 'mail.later', 'select'), has_table_privilege(%s, 'sync.later',"
-            " 'select')"
+            " 'select'), has_table_privilege(%s, 'analytics.later', 'select')"
         )
 
         def rights(role: str) -> tuple[bool, ...] | None:
-            return connection.execute(asked, [role] * 6).fetchone()
+            return connection.execute(asked, [role] * 7).fetchone()
 
-        assert rights(NAMES.worker) == (True, True, True, True, True, True)
-        assert rights(NAMES.analyst) == (False, False, False, False, True, False)
-        assert rights("public") == (False,) * 6
+        assert rights(NAMES.worker) == (True, True, True, True, True, True, True)
+        assert rights(NAMES.analyst) == (False, False, False, True, True, False, True)
+        assert rights("public") == (False,) * 7
 
 
 def test_migrations_after_the_first_make_things_the_owners(applied: str) -> None:
