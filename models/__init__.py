@@ -6,6 +6,7 @@ from models.audits import Audit
 from models.base import Base
 from models.credentials import Credential
 from models.cursors import Cursor
+from models.feed import Consumer, Erasure, Feed
 from models.folders import Folder
 from models.history import MessageFolderPast, MessageLabelPast
 from models.labels import Label
@@ -24,8 +25,11 @@ __all__ = [
     "Account",
     "Attachment",
     "Audit",
+    "Consumer",
     "Credential",
     "Cursor",
+    "Erasure",
+    "Feed",
     "Folder",
     "Label",
     "Message",

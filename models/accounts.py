@@ -83,6 +83,7 @@ class Account(Base):
             "status in ('active', 'backing_off', 'auth_required', 'degraded', 'gone', 'paused')",
             name="status",
         ),
+        Index(None, "changed_in"),
         Index("ix_accounts_next_due_at", "next_due_at", postgresql_where=text(AT_WORK)),
         Index("ix_accounts_backfill_due_at", "backfill_due_at", postgresql_where=text(AT_WORK)),
         {

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import text
+from sqlalchemy import Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import MAIL, XACT, Base, BigInt, Xid8
@@ -24,7 +24,10 @@ class Folder(Base):
         comment="Transaction of the last change: the row's place in the change feed.",
     )
 
-    __table_args__ = {  # noqa: RUF012  # read once by the class machinery
-        "schema": MAIL,
-        "comment": "Folders seen on messages of an account, with their names. Written by the worker only.",
-    }
+    __table_args__ = (
+        Index(None, "changed_in"),
+        {
+            "schema": MAIL,
+            "comment": "Folders seen on messages of an account, with their names. Written by the worker only.",
+        },
+    )

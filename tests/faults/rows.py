@@ -133,11 +133,9 @@ _SIZE = (
     ("4", "Everybody is due after an outage", "no more at once than fit, the longest waiting first"),
     ("5", "Every account of one service fails", "a breaker for that service"),
     ("6", "A hundred thousand events at once", "small commits; as many as are ever kept: everything is walked"),
-    ("7", "A reader of changes stays away for a week", "told to begin anew",
-     "there is no table of changes to be shortened: readers compare `changed_in` with their last snapshot"),
+    ("7", "A reader of changes stays away for a week", "gets every row as it is now; nothing was kept for it"),
     ("8", "Updates that change nothing", "no row is written"),
-    ("9", "A long transaction elsewhere holds the horizon back", "readers wait, and lose nothing",
-     "how `changed_in` is read is left to the reader so far; nothing of ours waits for that horizon or watches it"),
+    ("9", "A long transaction elsewhere holds the horizon back", "readers wait, are told for whom, and lose nothing"),
     ("10", "An account is removed while it is worked on", "the fence ends the run; nothing is left behind"),
 )  # fmt: skip
 

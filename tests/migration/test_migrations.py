@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 import models
 from tests.migration import catalog
@@ -27,7 +28,17 @@ def plain(url: str) -> str:
 
 def schemas(url: str) -> set[str]:
     with psycopg.connect(plain(url)) as connection:
-        return {name for (name,) in connection.execute("SELECT nspname FROM pg_namespace")} & {"mail", "sync"}
+        return {name for (name,) in connection.execute("SELECT nspname FROM pg_namespace")} & {
+            "analytics",
+            "mail",
+            "sync",
+        }
+
+
+def test_what_the_revisions_say_is_read_as_alembic_reads_it() -> None:
+    folder = ScriptDirectory(str(ROOT / "alembic"))
+    assert migrations.revisions() == {each.revision: each.down_revision for each in folder.walk_revisions()}
+    assert migrations.head() == folder.get_current_head()
 
 
 def test_up_down_and_up_again_on_every_server(any_empty_database: str) -> None:
@@ -35,7 +46,7 @@ def test_up_down_and_up_again_on_every_server(any_empty_database: str) -> None:
     migrations.upgrade(any_empty_database)
     assert migrations.current(any_empty_database) == migrations.head()
     with psycopg.connect(plain(any_empty_database)) as connection:
-        first = catalog.shape(connection)
+        first = catalog.shape(connection), catalog.views(connection), catalog.functions(connection)
         connection.execute("INSERT INTO sync.accounts (kind, upstream_id) VALUES ('kloudless', '1')")
 
     migrations.downgrade(any_empty_database, "base")
@@ -44,7 +55,7 @@ def test_up_down_and_up_again_on_every_server(any_empty_database: str) -> None:
 
     migrations.upgrade(any_empty_database)
     with psycopg.connect(plain(any_empty_database)) as connection:
-        assert catalog.shape(connection) == first
+        assert (catalog.shape(connection), catalog.views(connection), catalog.functions(connection)) == first
 
 
 def test_the_migrated_database_is_what_the_models_say_on_every_server(any_empty_database: str) -> None:
@@ -81,6 +92,7 @@ def test_every_table_view_and_column_has_a_comment(connection: psycopg.Connectio
     assert len({(column.schema, column.table) for column in found}) >= len(models.metadata.tables) + 5
     bare = [f"{c.schema}.{c.table}.{c.name}" for c in found if not c.comment or not c.table_comment]
     assert bare == []
+    assert [call for _, call, comment in catalog.functions(connection) if not comment] == []
 
 
 def test_schema_mail_has_no_foreign_key(connection: psycopg.Connection) -> None:
@@ -96,7 +108,7 @@ def test_account_comes_first_in_every_key_of_schema_mail(connection: psycopg.Con
         " JOIN pg_class AS c ON c.oid = indrelid AND relnamespace = 'mail'::regnamespace"
         " JOIN pg_attribute AS a ON a.attrelid = indrelid AND a.attnum = indkey[0] WHERE indisunique"
     ).fetchall()
-    assert len(first) == 7
+    assert len(first) == 9
     assert {column for _, column in first} == {"account_id"}
 
 
@@ -147,7 +159,7 @@ def test_a_table_in_use_ends_the_migration_with_one_sentence_and_no_change(datab
         reader.execute("SELECT count(*) FROM mail.messages")
         with pytest.raises(StoreUnavailableError, match=r"in use.*mailmirror migrate"):
             migrations.downgrade(owner_database, "base")
-    assert schemas(database) == {"mail", "sync"}
+    assert schemas(database) == {"analytics", "mail", "sync"}
     assert migrations.current(database) == migrations.head()
 
 

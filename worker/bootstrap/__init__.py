@@ -3,7 +3,7 @@
 from worker.bootstrap.database import apply_roles, migrate, schema_revision
 from worker.bootstrap.mirror import Mirror, ask_upstream
 from worker.bootstrap.turns import Report
-from worker.store import accounts, credentials, owners, problems, roles, rotation, showcase, status
+from worker.store import accounts, credentials, feed, owners, problems, roles, rotation, showcase, status
 from worker.store.accounts import AccountRow
 from worker.sync.confirm import Confirmed
 from worker.sync.repair import Repaired
@@ -22,6 +22,7 @@ __all__ = [
     "apply_roles",
     "ask_upstream",
     "credentials",
+    "feed",
     "migrate",
     "owners",
     "problems",

@@ -2,13 +2,17 @@
 
 import io
 import os
+import select
 import sys
+import time
 
 
 class Outlet(io.FileIO):
     """A descriptor that goes on when nobody reads any more, and remembers what else kept it from being written."""
 
     failure: OSError | None = None
+    lost = False
+    """Whether something could not be written, such as for want of a reader."""
 
     def write(self, data: object) -> int:
         """Write, or drop what cannot be written."""
@@ -19,6 +23,7 @@ class Outlet(io.FileIO):
         except OSError as error:
             if not isinstance(error, BrokenPipeError):
                 self.failure = self.failure or error
+            self.lost = True
             return memoryview(data).nbytes  # type: ignore[arg-type]  # see above
 
 
@@ -36,6 +41,28 @@ def prepare() -> Outlet:
     outlet = Outlet(sys.stdout.fileno(), "w", closefd=False)
     sys.stdout = _forgiving(sys.stdout, outlet)
     return outlet
+
+
+def unread() -> bool:
+    """Whether something printed on stdout did not leave this process."""
+    outlet = _outlet()
+    return outlet is not None and outlet.lost
+
+
+def wait(seconds: float) -> bool:
+    """Wait so long, or until the reader of stdout has gone: False then."""
+    outlet = _outlet()
+    if outlet is None:
+        time.sleep(seconds)
+        return True
+    asked = select.poll()
+    asked.register(outlet.fileno(), 0)  # an error of its own accord, such as the reader's end, is always told
+    return not asked.poll(seconds * 1000)
+
+
+def _outlet() -> Outlet | None:
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    return raw if isinstance(raw, Outlet) else None
 
 
 def _forgiving(stream: io.TextIOWrapper | object, outlet: Outlet) -> io.TextIOWrapper:

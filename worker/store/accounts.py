@@ -19,10 +19,13 @@ from models import (
     Attachment,
     Credential,
     Cursor,
+    Erasure,
     Folder,
     Label,
     Message,
+    MessageFolderPast,
     MessageLabel,
+    MessageLabelPast,
     MessagePerson,
     Person,
     Problem,
@@ -31,7 +34,7 @@ from models import (
 from models.base import Base
 from worker.errors import UsageError
 from worker.records import Status
-from worker.store import credentials
+from worker.store import credentials, feed
 from worker.store.credentials import KeyRing
 from worker.store.engine import NOW, XACT, retry_transaction, translated
 
@@ -95,7 +98,17 @@ REMOVED = "Removed by a person."
 FORGOTTEN: tuple[type[Base], ...] = (Credential, Cursor, Window, Problem)
 """What a removed account loses in any case."""
 
-PURGED: tuple[type[Base], ...] = (MessagePerson, MessageLabel, Attachment, Message, Person, Label, Folder)
+PURGED: tuple[type[Base], ...] = (
+    MessagePerson,
+    MessageLabel,
+    MessageLabelPast,
+    MessageFolderPast,
+    Attachment,
+    Message,
+    Person,
+    Label,
+    Folder,
+)
 """Tables of schema mail, in the order in which a purged account's rows leave them."""
 
 TO_DO: dict[Status, str] = {
@@ -111,6 +124,9 @@ TO_DO_REMOVED = "To mirror it again, give it a token: mailmirror accounts token 
 
 PURGE_STEP = 10_000
 """Rows per transaction of a purge."""
+
+PURGE_BEGUN = sa.select(Erasure.kind).where(Erasure.account_id == sa.bindparam("account_id"), Erasure.kind == "account")
+"""Whether an account is being deleted with its mail: what is left of it is no mirror any more."""
 
 LARGEST_ID = (1 << 63) - 1
 
@@ -225,6 +241,11 @@ def set_token(engine: Engine, account_id: int, token: str, keys: KeyRing) -> Non
         status = connection.execute(lock).scalar_one_or_none()
         if status is None:
             raise unknown(account_id)
+        if connection.execute(PURGE_BEGUN, {"account_id": account_id}).first():
+            raise UsageError(
+                f"Account {account_id} is being deleted with its mail. Finish that: "
+                f"mailmirror accounts remove {account_id} --purge. Then add it anew."
+            )
         credentials.store_token(connection, keys, account_id, token)
         if status != "paused":
             _change(connection, account_id, **AT_WORK_AGAIN)
@@ -236,12 +257,20 @@ def remove(engine: Engine, account_id: int, *, purge: bool = False) -> None:
     """Stop mirroring for good and forget token and positions; the mail stays to be queried, unless `purge`.
 
     A purge deletes in steps, so that no lock is held for long. Cut short, it is finished by calling it again.
+    Consumers of the change feed are told when it begins, and again when the last of it is gone.
     """
 
     def stop(connection: Connection) -> None:
         _change(connection, account_id, **FENCED_OFF, status="gone", status_reason=REMOVED)
         for table in FORGOTTEN:
             connection.execute(sa.delete(table).where(table.__table__.c.account_id == account_id))
+        if purge:
+            feed.note_erased(connection, account_id, "account", [str(account_id)])
+
+    def finish(connection: Connection) -> None:
+        feed.note_erased(connection, account_id, "account", [str(account_id)])
+        connection.execute(sa.delete(Erasure).where(Erasure.account_id == account_id, Erasure.kind != "account"))
+        connection.execute(sa.delete(Account).where(Account.id == account_id))
 
     retry_transaction(engine, stop)
     if not purge:
@@ -249,8 +278,7 @@ def remove(engine: Engine, account_id: int, *, purge: bool = False) -> None:
     for table in PURGED:
         while _purge_step(engine, table, account_id):
             pass
-    with translated(), engine.begin() as connection:
-        connection.execute(sa.delete(Account).where(Account.id == account_id))
+    retry_transaction(engine, finish)
 
 
 def unknown(wanted: object) -> UsageError:

@@ -119,6 +119,8 @@ MAIL = """
     INSERT INTO mail.message_people (account_id, message_id, role, position) SELECT id, 'm', 'to', 0 FROM sync.accounts;
     INSERT INTO mail.labels (account_id, label_id) SELECT id, 'l' FROM sync.accounts;
     INSERT INTO mail.message_labels SELECT id, 'm', 'l' FROM sync.accounts;
+    INSERT INTO mail.message_labels_past SELECT id, 'm', 'l', now(), now() FROM sync.accounts;
+    INSERT INTO mail.message_folders_past SELECT id, 'm', 'f', now(), now() FROM sync.accounts;
     INSERT INTO mail.folders (account_id, folder_id) SELECT id, 'f' FROM sync.accounts;
     INSERT INTO mail.attachments (account_id, message_id, position) SELECT id, 'm', 0 FROM sync.accounts;
 """
@@ -160,7 +162,9 @@ def test_purging_leaves_nothing_of_the_account_and_all_of_the_others(
     before = {schema: rows_of(connection, schema, other.id) for schema in ("mail", "sync")}
     accounts.remove(engine, account.id, purge=True)
     for schema in ("mail", "sync"):
-        assert set(rows_of(connection, schema, account.id).values()) == {0}
+        left = rows_of(connection, schema, account.id)
+        assert left.pop("erasures", 1) == 1, "that it was erased, for consumers of the feed"
+        assert set(left.values()) == {0}
         assert rows_of(connection, schema, other.id) == before[schema]
     assert accounts.list_all(engine) == [other]
 
