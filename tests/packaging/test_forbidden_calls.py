@@ -19,6 +19,9 @@ KNOWN: dict[tuple[str, str], str] = {
     ("alembic/env.py", "f'SELECT pg_advisory_lock({LOCK})'"): "a number of ours",
     ("alembic/env.py", "literal_binds=True"): "prints migrations as a script, whose values are all ours",
     ("alembic/versions/0001_first.py", "statements.replace("): "a file beside it, with colons escaped",
+    ("alembic/versions/0003_history.py", "statements.replace("): "a file beside it, with colons escaped",
+    ("alembic/versions/0004_analytics.py", "statements.replace("): "a file beside it, with colons escaped",
+    ("alembic/versions/0005_feed.py", "statements.replace("): "a file beside it, with colons escaped",
 }  # fmt: skip
 """File and how what stands there begins, with the reason why it is safe."""
 

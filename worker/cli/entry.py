@@ -10,7 +10,22 @@ from collections.abc import Sequence
 import typer
 from typer.main import get_command
 
-from worker.cli import accounts, demo, installation, keys, problems, roles, sandbox, status, streams, sync, up, verify
+from worker.cli import (
+    accounts,
+    changes,
+    demo,
+    export,
+    installation,
+    keys,
+    problems,
+    roles,
+    sandbox,
+    status,
+    streams,
+    sync,
+    up,
+    verify,
+)
 from worker.cli.output import DONE, FAILED, INTERRUPTED, USAGE, advised, fail, note
 from worker.config import as_given
 from worker.errors import MailmirrorError, UsageError
@@ -33,6 +48,8 @@ app.add_typer(accounts.app, name="accounts")
 app.command("sync")(sync.sync)
 app.command("status")(status.status)
 app.command("verify")(verify.verify)
+app.command("changes")(changes.changes)
+app.command("export")(export.export)
 app.add_typer(problems.app, name="problems")
 app.add_typer(keys.app, name="keys")
 app.add_typer(roles.app, name="roles")
