@@ -47,6 +47,7 @@ test-faults: $(VENV)/.ready ## the fault suite with large samples, and the thoro
 	MAILMIRROR_TEST_POINTS=$(POINTS) MAILMIRROR_TEST_SIM_SEEDS=0-$(SEEDS) MAILMIRROR_TEST_PAYLOADS=$(PAYLOADS) \
 	MAILMIRROR_TEST_SEEDS="1 2 3" $(BIN)/pytest -n $(JOBS) --dist worksteal -p tests.faults.figures \
 	tests/faults tests/acceptance/workers tests/acceptance/test_killed.py tests/acceptance/test_moving_mailbox.py
+	$(BIN)/pytest -m thorough tests/analytics tests/feed
 
 soak: $(VENV)/.ready ## changes, faults and deaths for ten minutes: make soak MINUTES=60; samples in .data/soak
 	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) --keep .data/soak
