@@ -217,7 +217,7 @@ class _Story:
             found = showcase.answer(mirror.engine, query)
             output.say(f"\n{query.question}")
             cells = [[str(value) if value is not None else "" for value in row] for row in found.rows]
-            output.table(found.columns, cells, right=[c for c in found.columns if c in {"messages", "threads"}])
+            output.table(found.columns, cells, right=[c for c in found.columns if c in {"received", "sent", "ours", "theirs"}])
 
     def _remove(self, mirror: "Mirror", ours: dict[int, int]) -> None:
         from worker.bootstrap import accounts  # loads the database layer

@@ -25,37 +25,25 @@ class Answer(Struct, frozen=True):
 
 QUERIES: tuple[Query, ...] = (
     Query(
-        "Who writes most, and how long do their threads get?",
+        "With whom is there most to do?",
         """
-select coalesce(p.name, f.address) as who, count(*) as messages, count(distinct m.thread_id) as threads,
-       round(avg(t.size), 1) as messages_per_thread
-from mail.live_messages m
-join mail.message_people f using (account_id, message_id)
-join mail.people p using (account_id, address)
-join (select account_id, thread_id, count(*) as size from mail.live_messages group by 1, 2) t
-    using (account_id, thread_id)
-where f.role = 'from'
-group by 1 order by messages desc, who limit 5
+select coalesce(name, address) as who, sum(received) as received, sum(sent) as sent,
+       to_char(max(last_at), 'YYYY-MM-DD') as last
+from analytics.correspondents
+where kind = 'person'
+group by 1 order by sum(strength) desc, who limit 5
 """,
     ),
     Query(
-        "How long until the first answer of somebody else?",
+        "How long until the first answer?",
         """
-with first as (
-    select m.account_id, m.thread_id, m.created, f.address,
-           min(m.created) over thread as began,
-           first_value(f.address) over (thread order by m.created) as asker
-    from mail.live_messages m join mail.message_people f using (account_id, message_id)
-    where f.role = 'from' and m.created is not null
-    window thread as (partition by m.account_id, m.thread_id)
-), answered as (
-    select account_id, thread_id, min(created - began) as after
-    from first where address <> asker group by 1, 2
-)
-select to_char(width, 'FM990') || ' h' as within, count(*) as threads,
+select to_char(width, 'FM990') || ' h' as within,
+       count(*) filter (where direction = 'outgoing') as ours, count(*) filter (where direction = 'incoming') as theirs,
        repeat('█', (40 * count(*) / sum(count(*)) over ())::int) as share
-from answered join (values (-1, 1), (1, 4), (4, 24), (24, 72), (72, 720)) as w (above, width)
-    on after > make_interval(hours => above) and after <= make_interval(hours => width)
+from analytics.replies
+join (values (-1, 1), (1, 4), (4, 24), (24, 72), (72, 720)) as w (above, width)
+    on response_seconds > above * 3600 and response_seconds <= width * 3600
+where is_first and confidence <> 'low'
 group by width order by width
 """,
     ),
