@@ -19,7 +19,7 @@ from worker.quantities import BYTES, SECONDS, Unit
 HOSTED_URL = "https://api.kloudless.com/v1"
 FILE = "_FILE"
 """Ends the name of a variable that names a file with the value: for secrets that are mounted as files."""
-SECRETS = frozenset({"database_url", "owner_url", "redis_url", "kloudless_api_key", "keyring"})
+SECRETS = frozenset({"database_url", "owner_url", "redis_url", "kloudless_api_key", "keyring", "web_token"})
 REDIS_SCHEMES = ("redis://", "rediss://", "redis+socket://", "sentinel://")
 OTHERS = re.compile("MAILMIRROR_(DEBUG|CORPUS|TEST_.*)")
 """Variables of ours that are no settings."""
@@ -50,6 +50,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """App-wide key, used for accounts that have no token of their own."""
     keyring: str | None = None
     """`name:base64key[,name:base64key…]` or the path of a file that holds it; the first key writes."""
+    web_token: str | None = None
+    """Lets people sign in at the web page and try problems again there; of the web page alone."""
     bodies: Literal["full", "text", "none"] = "full"
     """Which bodies are kept: both, the plain text only, or neither."""
     max_body: Bytes = 16 * 1024 * 1024

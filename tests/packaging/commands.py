@@ -28,7 +28,7 @@ def check(words: Sequence[str]) -> None:
             assert arguments[0] in commands, f"there is no command {name}"
             found = commands[arguments.pop(0)]
         known = {option for parameter in found.params for option in parameter.opts}
-        assert set(arguments) <= known, f"{name} does not know all of {arguments}"
+        assert {word.partition("=")[0] for word in arguments} <= known, f"{name} does not know all of {arguments}"
         return
     assert program == "celery", f"{program} is no program of ours"
     flag, module, name, *options = arguments

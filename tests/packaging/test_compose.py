@@ -17,7 +17,7 @@ from worker.config import FILE, Settings, variable_of
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-OURS = ("migrate", "worker-live", "worker-backfill", "beat")
+OURS = ("migrate", "worker-live", "worker-backfill", "beat", "web")
 WORKERS = ("worker-live", "worker-backfill")
 LONG_RUNNING = sorted(SERVICES.keys() - {"migrate"})
 
@@ -76,14 +76,20 @@ def test_a_container_has_limits(name: str) -> None:
 
 
 @every_service
-def test_nothing_is_published(name: str) -> None:
-    assert not {"ports", "expose"} & SERVICES[name].keys()
+def test_nothing_is_published_but_the_page_to_this_machine(name: str) -> None:
+    assert "expose" not in SERVICES[name]
+    assert SERVICES[name].get("ports", []) == (["127.0.0.1:8025:8025"] if name == "web" else [])
 
 
 def test_only_workers_reach_the_outside_and_servers_never_do() -> None:
     networks = {name: service["networks"] for name, service in SERVICES.items()}
     assert COMPOSE["networks"]["inside"] == {"internal": True}
-    assert {name for name, joined in networks.items() if joined != ["inside"]} == set(WORKERS)
+    assert {name for name, joined in networks.items() if "outside" in joined} == set(WORKERS)
+    # A port of a network without a way out cannot be published; here nothing that leaves is given an address.
+    assert {name for name, joined in networks.items() if "page" in joined} == {"web"}
+    options = {"com.docker.network.bridge.enable_ip_masquerade": "false"}
+    assert COMPOSE["networks"]["page"] == {"driver_opts": options}
+    assert COMPOSE["networks"].keys() == {"inside", "outside", "page"}
 
 
 @every_service
@@ -117,6 +123,8 @@ def test_each_container_gets_only_the_secrets_it_needs() -> None:
     assert given["migrate"] == {"database_url", "owner_url"}
     assert all(given[name].isdisjoint({"postgres_password", "redis_conf"}) for name in OURS)
     assert [name for name in SERVICES if "owner_url" in given[name]] == ["migrate"], "workers never see the owner"
+    assert [name for name in SERVICES if "web_token" in given[name]] == ["web"]
+    assert given["web"] == {"database_url", "redis_url", "web_token"}, "the page opens no account's token"
 
 
 def test_what_the_environment_says_is_understood() -> None:
@@ -166,7 +174,7 @@ def test_the_schema_comes_first_and_once() -> None:
     assert SERVICES["migrate"]["restart"] == "no"
     assert commands("migrate") == [["mailmirror", "migrate"], ["mailmirror", "roles", "apply", "--login"]]
     assert SERVICES["migrate"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
-    for name in (*WORKERS, "beat"):
+    for name in (*WORKERS, "beat", "web"):
         assert SERVICES[name]["depends_on"] == {
             "migrate": {"condition": "service_completed_successfully"},
             "redis": {"condition": "service_healthy"},

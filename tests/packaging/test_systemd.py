@@ -44,6 +44,7 @@ def test_there_is_one_unit_for_each_process() -> None:
         "mailmirror-worker-live.service",
         "mailmirror-worker-backfill.service",
         "mailmirror-beat.service",
+        "mailmirror-web.service",
     }
 
 

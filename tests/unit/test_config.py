@@ -211,7 +211,12 @@ def test_a_secret_is_never_shown() -> None:
     secret = "canary"
     assert Settings(kloudless_url=f"https://a:{secret}@x/v1").shown()["kloudless_url"] == "https://***@x/v1"
     settings = Settings(
-        database_url=secret, redis_url=secret, kloudless_api_key=secret, keyring=secret, kloudless_url="https://x/v1"
+        database_url=secret,
+        redis_url=secret,
+        kloudless_api_key=secret,
+        keyring=secret,
+        web_token=secret,
+        kloudless_url="https://x/v1",
     )
     assert secret not in str(settings.shown())
     assert secret not in repr(settings)

@@ -33,6 +33,8 @@ HISTORY_LIMIT = 300.0
 Files = Annotated[
     list[Path] | None, typer.Option("--mbox", help="A mailbox file to serve: mbox, mbox.gz, Maildir, .tar.gz of .eml.")
 ]
+COUNTS = frozenset({"received", "sent", "ours", "theirs"})
+"""Columns of the queries that are numbers."""
 
 
 def demo(
@@ -91,7 +93,7 @@ class _Story:
 
     def tell(self, *, own_database: bool) -> int:
         """Run it; the exit code says whether the mirror was proven equal."""
-        from worker import bootstrap  # loads the database layer
+        from worker import bootstrap, web  # load the database layer
 
         settings = self._stack.settings
         bootstrap.migrate(settings)
@@ -104,9 +106,10 @@ class _Story:
             raise UsageError(message + "Unset DATABASE_URL, and the demo brings its own.")
         ours = self._add_accounts(mirror)
         try:
-            self._introduce("its own" if own_database else "the given")
-            self._stack.start_workers()
-            return self._watch(mirror, ours)
+            with web.serving(settings) as page:
+                self._introduce("its own" if own_database else "the given", page)
+                self._stack.start_workers()
+                return self._watch(mirror, ours)
         finally:
             if not own_database:
                 self._remove(mirror, ours)
@@ -126,13 +129,14 @@ class _Story:
         described: Any = self._sandbox.describe()
         return list(described["accounts"])
 
-    def _introduce(self, whose: str) -> None:
+    def _introduce(self, whose: str, page: str) -> None:
         served = self._served()
         total = sum(account["messages"] for account in served)
         names = ", ".join(account["address"] for account in served[:NAMED])
         more = f" and {len(served) - NAMED} more" if len(served) > NAMED else ""
         output.say(f"Upstream: {output.counted(total, 'message')} of {names}{more}.")
         output.say(f"Postgres ({whose}) is migrated; Celery workers and beat are starting.")
+        output.say(f"How the accounts stand, as long as this runs: {page}")
         output.flush()
 
     def _watch(self, mirror: "Mirror", ours: dict[int, int]) -> int:
@@ -144,7 +148,8 @@ class _Story:
         self._summarise(pulse)
         equal = self._prove(mirror, ours) and quiet
         self._ask(mirror)
-        output.say(f"\nDone in {output.duration(time.monotonic() - self._began)}.")
+        output.say(f"\nThe page of a mirror that stays: {output.program()} web (http://127.0.0.1:8025/).")
+        output.say(f"Done in {output.duration(time.monotonic() - self._began)}.")
         return output.DONE if equal else output.FAILED
 
     def _let_change(self, pulse: Pulse, watch: progress.Watch) -> None:
@@ -217,7 +222,7 @@ class _Story:
             found = showcase.answer(mirror.engine, query)
             output.say(f"\n{query.question}")
             cells = [[str(value) if value is not None else "" for value in row] for row in found.rows]
-            output.table(found.columns, cells, right=[c for c in found.columns if c in {"received", "sent", "ours", "theirs"}])
+            output.table(found.columns, cells, right=[c for c in found.columns if c in COUNTS])
 
     def _remove(self, mirror: "Mirror", ours: dict[int, int]) -> None:
         from worker.bootstrap import accounts  # loads the database layer

@@ -25,6 +25,7 @@ from worker.cli import (
     sync,
     up,
     verify,
+    web,
 )
 from worker.cli.output import DONE, FAILED, INTERRUPTED, USAGE, advised, fail, note
 from worker.config import as_given
@@ -48,6 +49,7 @@ app.add_typer(accounts.app, name="accounts")
 app.command("sync")(sync.sync)
 app.command("status")(status.status)
 app.command("verify")(verify.verify)
+app.command("web")(web.web)
 app.command("changes")(changes.changes)
 app.command("export")(export.export)
 app.add_typer(problems.app, name="problems")

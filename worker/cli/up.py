@@ -79,6 +79,7 @@ def _introduce(stack: Stack, given: Settings) -> None:
     output.say(f"export MAILMIRROR_KLOUDLESS_URL={shlex.quote(upstream)}")
     output.say(f"{output.program()} accounts add kloudless --token-stdin < token.txt")
     output.say(f"{output.program()} status")
+    output.say(f"{output.program()} web")
     query = "SELECT created, subject FROM mail.live_messages ORDER BY created DESC LIMIT 10"
     url = "$DATABASE_URL" if given.database_url else '$(cat "$DATABASE_URL_FILE")'
     output.say(f'psql "{url}" -c "{query}"')

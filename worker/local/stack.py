@@ -273,7 +273,9 @@ class Stack:
                 return spawn(
                     command,
                     output=output,
-                    env=to_environment(msgspec.structs.replace(self.settings, owner_url=None), self._environ),
+                    env=to_environment(
+                        msgspec.structs.replace(self.settings, owner_url=None, web_token=None), self._environ
+                    ),
                     cwd=_ROOT,
                     signals=signals,
                     clear=[folder.path] if folder.temporary else [],
