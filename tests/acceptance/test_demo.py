@@ -137,7 +137,7 @@ def test_the_demo_proves_its_mirrors_equal_and_leaves_nothing(tmp_path: Path) ->
         assert "NOT" not in told
         assert told.count("?\n") == 3, "it asks three questions"
         assert re.search(r"How the accounts stand, as long as this runs: http://127\.0\.0\.1:\d+/\n", told)
-        assert "mailmirror web (http://127.0.0.1:8025/)" in told
+        assert " web (http://127.0.0.1:8025/)" in told
         assert story.logins == {("mailmirror_worker", None)}
         assert "(SIGKILL)" in output.err.read_text()
         assert "503" in output.err.read_text()
