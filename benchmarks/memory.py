@@ -19,6 +19,7 @@ from benchmarks import fill, server
 from benchmarks.frame import Spread
 from benchmarks.large import LARGE, Scene, scenes
 from benchmarks.report import Row
+from benchmarks.scene import READY
 from benchmarks.upstream import decoded, one_mailbox, upstream
 from tests.acceptance.workers.fleet import Fleet, Process, running, wait_until
 from worker.local.postgres import RunningPostgres
@@ -55,7 +56,8 @@ class Watched:
         self._sender = Celery(broker=fleet.redis_url)
         self._queue = redis.Redis.from_url(fleet.redis_url)
         self._queue.flushdb()
-        wait_until(process.children, "the worker's child", PATIENCE)
+        # Before that its children may be others, which are gone at once.
+        wait_until(lambda: READY in process.log.read_text(errors="replace"), "the worker to be ready", PATIENCE)
         self._pid = process.children()[0].pid
 
     def work(self, queue: Queue, accounts: Sequence[int]) -> None:
