@@ -48,15 +48,17 @@ def changes(
     """Print what changed in the mirror since a consumer last read; see docs/feed.md."""
     from worker.bootstrap import feed  # loads the database layer
 
+    reads = jsonl or restart or acknowledge is not None
+    if new_epoch and (consumer is not None or reads or status):
+        raise UsageError("--new-epoch concerns all consumers and goes alone: mailmirror changes --new-epoch")
+    if status and reads:
+        raise UsageError("--status only shows. Leave it out to read, to acknowledge or to begin again.")
     with session.mirror() as mirror:
         if new_epoch:
             return _new_epoch(mirror)
         if status:
             return _status(mirror, as_json=as_json)
-        if consumer is None:
-            raise UsageError("Name the consumer, as in: mailmirror changes --consumer NAME --jsonl")
-        if not (jsonl or restart or acknowledge):
-            raise UsageError(f"Say how to print it: mailmirror changes --consumer {shlex.quote(consumer)} --jsonl")
+        consumer = _named(consumer, reads=reads)
         if restart:
             feed.restart(mirror.engine, consumer)
             output.note(f"Consumer {consumer} begins again, with everything there is: its copy must be empty.")
@@ -68,10 +70,23 @@ def changes(
     return output.DONE
 
 
+def _named(consumer: Text, *, reads: bool) -> str:
+    """The consumer, when there is one to read for; raises UsageError otherwise."""
+    if consumer is None:
+        raise UsageError("Name the consumer, as in: mailmirror changes --consumer NAME --jsonl")
+    if not consumer.isprintable():
+        raise UsageError("A consumer's name is made of characters that can be printed.")
+    if not reads:
+        raise UsageError(f"Say how to print it: mailmirror changes --consumer {shlex.quote(consumer)} --jsonl")
+    return consumer
+
+
 def _print(mirror: "Mirror", consumer: str, at_most: int, interrupts: Interrupts, *, follow: bool, note: bool) -> None:
     """Print page after page; a page is acknowledged when all of it has left this process."""
     from worker.bootstrap import feed  # loads the database layer
 
+    if streams.unread():
+        raise UsageError("stdout is closed: nothing can be printed.")
     after = None
     while True:
         with interrupts.running():

@@ -28,7 +28,7 @@ def export(
         Literal["parquet", "jsonl", "csv"], typer.Option("--format", help="What the files are.", show_default=False)
     ],
     to: Annotated[
-        Path, typer.Option(metavar="DIR", help="The folder to make; it must not be there yet.", show_default=False)
+        Path, typer.Option(metavar="DIR", help="The folder to make; new, or empty.", show_default=False)
     ],
     account: Annotated[
         list[str] | None,
@@ -42,6 +42,8 @@ def export(
     """Write live mail as it stands at one moment into files, by account and month, while the mirror goes on."""
     if consumer is not None and not 1 <= len(consumer.encode()) <= LONGEST_NAME:
         raise UsageError(f"A consumer's name has 1 to {LONGEST_NAME} bytes.")
+    if consumer is not None and account:
+        raise UsageError("A consumer goes on behind an export of all accounts. Leave out --consumer, or --account.")
     began = time.monotonic()
     with Interrupts() as interrupts, session.mirror() as mirror, progress.watching(bar=True) as watch:
         chosen = _chosen(mirror, account)
@@ -55,7 +57,11 @@ def export(
             watch.remark(f"Interrupted. {to} was not made.")
             raise SystemExit(output.INTERRUPTED) from None
         if consumer is not None:
-            manifest = _hand_over(mirror, manifest, consumer, to)
+            try:
+                manifest = _hand_over(mirror, manifest, consumer, to)
+            except KeyboardInterrupt:
+                watch.remark(f"Interrupted. {to} is whole; see how far {consumer} is: mailmirror changes --status")
+                raise SystemExit(output.INTERRUPTED) from None
     if as_json:
         output.document(manifest)
     else:

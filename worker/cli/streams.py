@@ -32,6 +32,7 @@ def prepare() -> Outlet:
 
     A descriptor left closed would go to the next file or connection, and what is printed would be written there.
     """
+    nowhere = sys.stdout is None
     for stream in ("stdin", "stdout", "stderr"):
         if getattr(sys, stream) is None:
             descriptor = os.open(os.devnull, os.O_RDWR)  # the lowest that is free: the closed one
@@ -39,6 +40,7 @@ def prepare() -> Outlet:
             setattr(sys, stream, os.fdopen(descriptor, mode, closefd=False))  # open until the end
     sys.stderr = _forgiving(sys.stderr, Outlet(sys.stderr.fileno(), "w", closefd=False))
     outlet = Outlet(sys.stdout.fileno(), "w", closefd=False)
+    outlet.lost = nowhere
     sys.stdout = _forgiving(sys.stdout, outlet)
     return outlet
 

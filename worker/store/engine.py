@@ -220,7 +220,7 @@ WRONG = {
     "3F000": MIGRATE,
     "42P06": "The database has a schema mail or sync that is not mailmirror's. Give mailmirror a database of its own.",
     "42501": "The user in DATABASE_URL lacks rights on mailmirror's schemas. Give a worker's with: mailmirror roles "
-    "apply --login. For migrations, name the owner in MAILMIRROR_OWNER_URL.",
+    "apply --login. Analysts use SQL. For migrations, name the owner in MAILMIRROR_OWNER_URL.",
 }
 """What a person must put right, by sqlstate."""
 

@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -90,11 +91,25 @@ def test_a_new_epoch_says_who_must_begin_again(command: Command, engine: Engine)
         (("--consumer", "etl"), "Say how to print it: mailmirror changes --consumer etl --jsonl"),
         (("--consumer", "x" * 300, "--jsonl"), "at most 200 bytes"),
         (("--consumer", "etl", "--acknowledge", "x"), "no position of the change feed"),
+        (("--consumer", "etl", "--acknowledge", ""), "no position of the change feed"),
+        (("--consumer", "two\nlines", "--jsonl"), "characters that can be printed"),
+        (("--consumer", "\udcff", "--jsonl"), "characters that can be printed"),
+        (("--consumer", "etl", "--new-epoch"), "goes alone"),
+        (("--consumer", "etl", "--restart", "--status"), "--status only shows"),
         (("--consumer", "etl", "--jsonl", "--at-most", "0"), "at-most"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(command: Command, arguments: tuple[str, ...], words: str) -> None:
     command("changes", *arguments).refused(2, words)
+
+
+def test_what_cannot_be_printed_is_not_acknowledged(command: Command, engine: Engine) -> None:
+    shell = ["/bin/sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "worker"]
+    asked = ["changes", "--consumer", "etl", "--jsonl"]
+    process = subprocess.Popen([*shell, *asked], stderr=subprocess.PIPE, text=True)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (2, "stdout is closed: nothing can be printed.\n")
+    assert len(lines(command(*asked).out)) == 7
 
 
 def followed(command: Command, *more: str) -> "subprocess.Popen[str]":

@@ -45,6 +45,12 @@ def test_it_hands_over_to_a_consumer_of_the_feed(
     assert "mailmirror changes --consumer etl --jsonl" in again.out
 
 
+def test_a_consumer_does_not_go_on_behind_some_of_the_accounts(mirrored: Command, tmp_path: Path) -> None:
+    asked = ("export", "--format", "csv", "--to", str(tmp_path / "out"), "--account", "1", "--consumer", "etl")
+    mirrored(*asked).refused(2, "behind an export of all accounts")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_second_export_into_the_same_folder_is_refused(mirrored: Command, tmp_path: Path) -> None:
     to = tmp_path / "out"
     assert mirrored("export", "--format", "csv", "--to", str(to)).code == 0
