@@ -18,6 +18,8 @@ OUTAGE_SHARE = 0.5
 
 FIRST_TOGETHER = 4
 """Messages asked for before their size is looked at; twice as many each time after that."""
+MOST_TOGETHER = 16
+"""Messages asked for at once at most: after many small ones the next may all be large."""
 HEAVY = 16_777_216
 """Characters of bodies after which what was asked for is committed before more is."""
 
@@ -87,7 +89,7 @@ class Looker:
             found = list(self._pool.map(self._one, ids[len(answers) : len(answers) + together]))
             answers += found
             held += sum(a.message.weight for a in found if isinstance(a, _Found))
-            together *= 2
+            together = min(2 * together, MOST_TOGETHER)
         return self._told(answers), len(answers)
 
     def gone(self, absent: Iterable[tuple[str, int]], found_by: FoundBy | None) -> tuple[Gone, ...]:
