@@ -22,7 +22,7 @@ from tests.acceptance.stage import ROOT, Mirrored, Upstream, settings_for
 from tests.conftest import PostgresServer
 from tests.faults.proxy import proxied
 from tests.faults.scenes import at_commit, recovers, shift, sync, wait_until
-from worker.bootstrap import Mirror
+from worker.bootstrap import Mirror, Totals
 from worker.errors import LeaseError, LeaseHeldError, LeaseLostError, StoreUnavailableError
 from worker.store import accounts
 
@@ -168,12 +168,16 @@ def test_postgres_away_at_the_end_of_a_run_leaves_no_lease_behind(
 
 @pytest.mark.fault("P7", "P8")
 def test_copies_of_a_task_meet_the_lease_and_ask_for_nothing(calm_upstream: Upstream, mirror_of: MakeMirror) -> None:
-    box = calm_upstream.mailbox(60)
-    mirrored = mirror_of(box)
-    box.arm("slow_answer", route="list", at=2, args={"seconds": 1.0})
-    first = threading.Thread(target=mirrored.sync, daemon=True)
+    mirrored = mirror_of(calm_upstream.mailbox(60))
+    at_work, refused_all = threading.Event(), threading.Event()
+
+    def hold(_: Totals) -> None:
+        at_work.set()
+        refused_all.wait(60)
+
+    first = threading.Thread(target=sync, args=(mirrored, hold), daemon=True)
     first.start()
-    wait_until(lambda: box.fired("slow_answer"), "the first to wait for an answer")
+    assert at_work.wait(60)
     epoch, refused = mirrored.one("select lease_epoch from sync.accounts"), 0
     other = Mirror.open(mirrored.settings)
     for _ in range(50):
@@ -182,10 +186,12 @@ def test_copies_of_a_task_meet_the_lease_and_ask_for_nothing(calm_upstream: Upst
         except LeaseError:
             refused += 1
             other.unmark(mirrored.id, "live")
+    epoch_after = mirrored.one("select lease_epoch from sync.accounts")
+    refused_all.set()
+    first.join(60)
     assert refused == 50
     assert other.requests == 0
-    assert mirrored.one("select lease_epoch from sync.accounts") == epoch
-    first.join(30)
+    assert epoch_after == epoch
     other.close()
     recovers(mirrored)
 
