@@ -27,9 +27,7 @@ def export(
     kind: Annotated[
         Literal["parquet", "jsonl", "csv"], typer.Option("--format", help="What the files are.", show_default=False)
     ],
-    to: Annotated[
-        Path, typer.Option(metavar="DIR", help="The folder to make; new, or empty.", show_default=False)
-    ],
+    to: Annotated[Path, typer.Option(metavar="DIR", help="The folder to make; new, or empty.", show_default=False)],
     account: Annotated[
         list[str] | None,
         typer.Option(metavar="ACCOUNT", help="An account's number or address; may be repeated. All without it."),
