@@ -57,6 +57,7 @@ class Guard:
         try:
             await self._inner(scope, receive, with_headers)
         except Exception:
+            # The last line before the browser: whatever it is goes into the log whole, and out of here not at all.
             log.exception("A page could not be shown: %s", scope["path"])
             if begun:
                 raise
